@@ -1,0 +1,11 @@
+//! Pure state: no I/O, no clock, no HTTP.
+
+pub mod client_id;
+pub mod family;
+pub mod grant;
+pub mod scope;
+
+pub use client_id::ClientId;
+pub use family::{Advance, Advanced, Binding, Family, FamilyId, FamilyState, Generation, Refusal, RevokeReason};
+pub use grant::Grant;
+pub use scope::Scope;

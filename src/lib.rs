@@ -1,0 +1,6 @@
+//! Keybound: a DPoP-first (RFC 9449) sender-constrained token service.
+
+pub mod clock;
+pub mod domain;
+pub mod secret;
+pub mod store;
