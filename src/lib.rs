@@ -2,5 +2,7 @@
 
 pub mod clock;
 pub mod domain;
+pub mod keys;
 pub mod secret;
+pub mod service;
 pub mod store;
