@@ -7,6 +7,7 @@ use crate::domain::{Advance, Advanced, ClientId, Family, FamilyId, RevokeReason}
 
 pub mod conformance;
 pub mod embedded;
+pub mod record;
 pub mod redis;
 
 /// Refresh token families. Every method is one atomic step on one record.

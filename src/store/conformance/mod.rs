@@ -1,1 +1,3 @@
-//! placeholder
+//! What every store must do, as one suite that each backend's tests call.
+
+pub mod sample;
