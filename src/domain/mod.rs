@@ -5,6 +5,9 @@ pub mod client;
 pub mod client_id;
 pub mod family;
 pub mod grant;
+pub mod pkce;
+pub mod redirect_uri;
+pub mod resource;
 pub mod scope;
 pub mod strict_json;
 
