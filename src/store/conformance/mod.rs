@@ -1,3 +1,4 @@
 //! What every store must do, as one suite that each backend's tests call.
 
+pub mod ephemerals;
 pub mod sample;

@@ -7,6 +7,7 @@
 //! | `rp:` + 16 bytes | the attempt that recorded the claim, 8 bytes | as long as the proof could be accepted |
 //! | `f:` + 16 bytes | a family, in the layout of [`record`](crate::store::record) | until it expires, and a minute |
 //! | `c:` + `client_id` | a client record | until it is removed |
+//! | `e:` + kind + 16 bytes | a sign-in under way, a code, a pushed request | minutes |
 //! | `kb:epoch` | the replay epoch of this server's memory | for ever |
 //!
 //! What is *not* promised: a write that the server acknowledged survives what the server's own persistence survives
@@ -35,6 +36,7 @@ use epoch::Known;
 use wire::{Lanes, Request};
 
 mod clients;
+mod ephemerals;
 mod epoch;
 mod families;
 mod handshake;
@@ -225,6 +227,7 @@ impl Names {
     const CLAIM: &[u8] = b"rp:";
     const FAMILY: &[u8] = b"f:";
     const CLIENT: &[u8] = b"c:";
+    const EPHEMERAL: &[u8] = b"e:";
     const EPOCH: &[u8] = b"kb:epoch";
 
     fn new(prefix: &str) -> Self {
