@@ -97,3 +97,6 @@ impl AuthorizationServer {
         NonceRule { nonces: &self.nonces, role: NonceRole::AuthorizationServer, epoch, required: self.nonce_required }
     }
 }
+
+#[cfg(test)]
+mod testing;
