@@ -1,0 +1,3 @@
+//! The stores, through their public faces.
+
+mod embedded;
