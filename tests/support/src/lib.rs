@@ -1,1 +1,4 @@
-//! placeholder
+//! What the integration tests share.
+
+pub mod redis;
+pub mod relay;
