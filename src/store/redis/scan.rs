@@ -35,8 +35,7 @@ pub(super) fn found(value: Value) -> Result<(u64, Vec<Vec<u8>>), StoreError> {
 pub(super) async fn finds_none(connection: &MultiplexedConnection, pattern: &[u8]) -> Result<bool, StoreError> {
     let mut cursor = 0;
     for _ in 0..PATIENCE {
-        let mut answers =
-            ask(connection, &Request::Command(&step(cursor, pattern, STEP))).await.map_err(Fault::into_store_error)?;
+        let mut answers = ask(connection, &Request::Command(&step(cursor, pattern, STEP))).await.map_err(Fault::into_store_error)?;
         let (next, keys) = found(answers.pop().unwrap_or_default())?;
         if !keys.is_empty() {
             return Ok(false);

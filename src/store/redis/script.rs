@@ -19,8 +19,7 @@ pub(super) static REVOKE: Script =
     Script { source: include_str!("revoke.lua"), digest: LazyLock::new(|| digest(include_str!("revoke.lua"))) };
 
 /// Compare-and-set of the epoch record.
-pub(super) static EPOCH: Script =
-    Script { source: include_str!("epoch.lua"), digest: LazyLock::new(|| digest(include_str!("epoch.lua"))) };
+pub(super) static EPOCH: Script = Script { source: include_str!("epoch.lua"), digest: LazyLock::new(|| digest(include_str!("epoch.lua"))) };
 
 /// Takes back a claim that was not relied on.
 pub(super) static UNCLAIM: Script =

@@ -64,9 +64,9 @@ impl Facts {
 pub(super) fn require_noeviction(policy: Option<&str>) -> Result<(), StoreError> {
     match policy {
         Some("noeviction") => Ok(()),
-        Some(other) => Err(unfit(&format!(
-            "its maxmemory-policy is `{other}`, under which it forgets used proofs; set `maxmemory-policy noeviction`"
-        ))),
+        Some(other) => {
+            Err(unfit(&format!("its maxmemory-policy is `{other}`, under which it forgets used proofs; set `maxmemory-policy noeviction`")))
+        }
         None => Err(unfit("it does not tell its maxmemory-policy; allow INFO (section memory) or CONFIG GET to this user")),
     }
 }

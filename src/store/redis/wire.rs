@@ -279,7 +279,9 @@ impl Refused {
             Self::OutOfMemory => unavailable("redis has reached its maxmemory and refuses writes"),
             Self::NotPrimary => unavailable("redis is not the primary any more"),
             Self::NotNow(why) => StoreError::Unavailable(format!("redis: {why}")),
-            Self::Denied => StoreError::Unfit("redis: this user may not do what the store needs; see the documentation for the ACL".to_owned()),
+            Self::Denied => {
+                StoreError::Unfit("redis: this user may not do what the store needs; see the documentation for the ACL".to_owned())
+            }
             Self::WrongType => StoreError::Unreadable("a redis key of this store holds another type".to_owned()),
             Self::NoScript => unavailable("redis forgets its scripts"),
             Self::Other => unavailable("redis refused the command"),
