@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
-use keybound_proofs::{AlgSet, Ledger, MalformedUri, Nonces, ProofPolicy, Realm, UnixTime};
+use keybound_proofs::{Ledger, MalformedUri, Nonces, ProofPolicy, Realm, UnixTime};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, OsEntropy, SystemClock};
@@ -16,9 +16,10 @@ use crate::domain::resource::{Resource, Resources};
 use crate::http::management::{ManagementState, management_routes};
 use crate::http::{PublicState, RequestLimits, public_routes};
 use crate::keys::{KeyError, Keys};
-use crate::service::clients::ClientRegistry;
+use crate::service::client_auth::ClientAuthSettings;
+use crate::service::clients::{ClientRegistry, RegistryError};
 use crate::service::{AuthorizationServer, Issuer, Lifetimes};
-use crate::store::embedded::{Embedded, EmbeddedLedger, EmbeddedOptions};
+use crate::store::embedded::{self, Embedded, EmbeddedLedger, EmbeddedOptions};
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::{ClientRecords, Families, StoreError, StoreHealth};
 use crate::telemetry::{Event, Events};
@@ -40,6 +41,9 @@ pub enum StartError {
         /// What is wrong with it.
         reason: InvalidClientMetadata,
     },
+    /// The configured clients together.
+    #[error("the clients of the configuration: {0}")]
+    Clients(#[from] RegistryError),
     /// The issuer.
     #[error("the issuer is not an absolute http or https URI")]
     Issuer(#[from] MalformedUri),
@@ -123,7 +127,7 @@ impl Backend {
                 ledger.move_epoch(now, &mut OsEntropy);
                 Ok(())
             }
-            Self::Redis(store) => store.move_epoch(now, &mut OsEntropy).await,
+            Self::Redis(store) => store.move_epoch().await.map(drop),
         }
     }
 }
@@ -132,21 +136,23 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
     let now = clock.now();
     let issuer = Issuer::new(config.issuer.as_str())?;
     let fapi2 = config.profile == Profile::Fapi2;
-    let loaded = Keys::load_or_create(&config.keys_path(), config.tokens.access_token_alg.into(), &mut OsEntropy)?;
+    let loaded = Keys::load_or_create(&config.keys_path(), config.tokens.access_token_alg, &mut OsEntropy)?;
     let keys = loaded.keys;
 
     let proof_policy = proof_policy(config);
     let (families, records, ledger, health, backend) = match config.store.kind {
         StoreKind::Embedded => {
             let options = EmbeddedOptions { ledger_capacity: config.store.ledger_capacity, ..EmbeddedOptions::default() };
-            let Embedded { store, ledger, .. } = Embedded::open(&config.store.path, options, now, &mut OsEntropy)?;
+            let Embedded { store, ledger, .. } = embedded::open(&config.store.path, options, now, &mut OsEntropy)?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
             (families, records, ledger.clone() as Arc<dyn Ledger>, store as Arc<dyn StoreHealth>, Backend::Embedded(ledger))
         }
         StoreKind::Redis => {
-            let options = RedisOptions::new(config.store.urls.clone(), &config.store.key_prefix);
-            let store = RedisStore::connect(options, loaded.created, now, &mut OsEntropy).await?;
+            // Standalone Redis is one server; the configuration was checked for that.
+            let url = config.store.urls.first().map_or(DEFAULT_REDIS, |url| url.expose().as_str());
+            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), ..RedisOptions::new(url) };
+            let store = RedisStore::connect(options, Arc::clone(&clock), loaded.created, Box::new(OsEntropy)).await?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
             (families, records, store.clone() as Arc<dyn Ledger>, store.clone() as Arc<dyn StoreHealth>, Backend::Redis(store))
@@ -174,7 +180,12 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         families,
         ledger,
         health,
-        clients: ClientRegistry::new(configured, records, fapi2),
+        clients: ClientRegistry::new(configured, records, fapi2)?,
+        client_auth: ClientAuthSettings {
+            issuer: issuer.as_str().to_owned(),
+            endpoint_urls: [Issuer::TOKEN, Issuer::REFRESH].map(|path| issuer.url(path)).to_vec(),
+            realm: Realm::new(issuer.as_str()),
+        },
         refresh_tokens: keys.refresh_tokens(issuer.as_str()),
         keys,
         resources,
@@ -193,7 +204,7 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
 
 fn proof_policy(config: &Config) -> ProofPolicy {
     ProofPolicy {
-        algs: config.dpop.algs.iter().map(|alg| (*alg).into()).collect::<AlgSet>(),
+        algs: config.dpop.algs,
         max_age: config.dpop.proof_max_age(),
         clock_skew: config.dpop.clock_skew(),
         max_proof_bytes: config.dpop.max_proof_bytes,
@@ -225,6 +236,8 @@ async fn watch_clock(clock: Arc<dyn Clock>, backend: Backend, server: Arc<Author
         }
     }
 }
+
+const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|reason| StartError::Listen { address, reason })

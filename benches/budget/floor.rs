@@ -5,7 +5,8 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGN
 use cpu_time::ThreadTime;
 use keybound_proofs::backend::{AwsLc, Portable, Verifier};
 use keybound_proofs::{
-    Alg, Entropy as _, Epoch, EpochId, Expected, NonceRole, NonceRule, Nonces, ProofKey, ProofPolicy, Realm, TargetUri, UnixTime, UnverifiedProof,
+    Alg, Entropy as _, Epoch, EpochId, Expected, NonceRole, NonceRule, Nonces, ProofKey, ProofPolicy, Realm, TargetUri, UnixTime,
+    UnverifiedProof,
 };
 
 use keybound::clock::OsEntropy;

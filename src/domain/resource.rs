@@ -82,10 +82,7 @@ impl Resources {
     }
 
     fn find_all(&self, names: &[String]) -> Result<Vec<&Resource>, InvalidTarget> {
-        names
-            .iter()
-            .map(|name| self.entries.iter().find(|one| one.url == *name || one.audience == *name).ok_or(InvalidTarget))
-            .collect()
+        names.iter().map(|name| self.entries.iter().find(|one| one.url == *name || one.audience == *name).ok_or(InvalidTarget)).collect()
     }
 }
 
@@ -110,7 +107,10 @@ mod tests {
             audience: format!("urn:{id}"),
             scopes: Scope::parse(scopes).expect("a scope"),
         };
-        Resources::new(vec![resource("accounts", "accounts shared"), resource("payments", "payments shared")], "https://as.example.com".into())
+        Resources::new(
+            vec![resource("accounts", "accounts shared"), resource("payments", "payments shared")],
+            "https://as.example.com".into(),
+        )
     }
 
     fn scope(text: &str) -> Scope {

@@ -134,12 +134,12 @@ impl ApiError {
             }
             TokenError::Replayed => bad(ErrorCode::InvalidDpopProof, "this proof was used before; sign a new one for each request".into()),
             TokenError::Client(error) => Self::from_client_error(error, server),
-            TokenError::AssertionReplayed => {
-                Self::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidClient, "the client assertion was used before; sign a new one for each request")
-            }
-            TokenError::UnauthorizedClient => {
-                bad(ErrorCode::UnauthorizedClient, "the client is not registered for this grant type".into())
-            }
+            TokenError::AssertionReplayed => Self::new(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::InvalidClient,
+                "the client assertion was used before; sign a new one for each request",
+            ),
+            TokenError::UnauthorizedClient => bad(ErrorCode::UnauthorizedClient, "the client is not registered for this grant type".into()),
             TokenError::InvalidGrant => bad(ErrorCode::InvalidGrant, "the refresh token is not valid for this client and key".into()),
             TokenError::InvalidScope => bad(ErrorCode::InvalidScope, "the scope is malformed or exceeds what was granted".into()),
             TokenError::MalformedDetails(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
@@ -148,9 +148,7 @@ impl ApiError {
                 let description = "the client is not registered for a type in authorization_details";
                 bad(ErrorCode::InvalidAuthorizationDetails, description.into())
             }
-            TokenError::InvalidTarget => {
-                bad(ErrorCode::InvalidTarget, "the resource is unknown or not covered by what was granted".into())
-            }
+            TokenError::InvalidTarget => bad(ErrorCode::InvalidTarget, "the resource is unknown or not covered by what was granted".into()),
             TokenError::Unavailable(reason) => {
                 tracing::warn!(%reason, "a token request could not be decided");
                 Self::unavailable()

@@ -43,7 +43,9 @@ const fn explanation(code: ErrorCode) -> (&'static str, &'static str) {
             "Use the newest refresh token, with a proof by the key it was issued to. Otherwise the user has to sign in again.",
         ),
         ErrorCode::UnauthorizedClient => ("The client is not registered for this grant type.", "Change the registration of the client."),
-        ErrorCode::UnsupportedGrantType => ("This server does not know the grant type.", "See grant_types_supported in the metadata document."),
+        ErrorCode::UnsupportedGrantType => {
+            ("This server does not know the grant type.", "See grant_types_supported in the metadata document.")
+        }
         ErrorCode::InvalidScope => (
             "The scope is malformed, or wider than what was granted.",
             "Ask for the same scope or for less. Leaving it out asks for all that was granted.",
@@ -56,7 +58,9 @@ const fn explanation(code: ErrorCode) -> (&'static str, &'static str) {
             "The proof needs a nonce of this server. This is not a failure: nothing was used up.",
             "Take the value of the DPoP-Nonce header, put it into the nonce claim of a new proof, and send the same request again.",
         ),
-        ErrorCode::InvalidTarget => ("The resource is not registered here, or the grant does not cover it.", "See protected_resources in the metadata document."),
+        ErrorCode::InvalidTarget => {
+            ("The resource is not registered here, or the grant does not cover it.", "See protected_resources in the metadata document.")
+        }
         ErrorCode::InvalidAuthorizationDetails => (
             "The authorization details are malformed, or not covered by what was granted.",
             "Ask for the same details or for less. Leaving them out asks for all that was granted.",

@@ -4,7 +4,7 @@ use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 
-use crate::domain::client::{AuthMethod, GrantType};
+use crate::domain::client::{AssertionAlg, AuthMethod, GrantType};
 use crate::http::PublicState;
 use crate::service::{AuthorizationServer, Issuer};
 
@@ -23,7 +23,6 @@ pub fn document(server: &AuthorizationServer) -> Value {
     let scopes: std::collections::BTreeSet<&str> = server.resources.iter().flat_map(|resource| resource.scopes.iter()).collect();
     let scopes: Vec<&str> = ["openid", "offline_access"].into_iter().chain(scopes).collect();
     let resources: Vec<&str> = server.resources.iter().map(|resource| resource.url.as_str()).collect();
-    let assertion_algs = server.clients.assertion_algs();
     let document = json!({
         "issuer": issuer.as_str(),
         "token_endpoint": issuer.url(Issuer::TOKEN),
@@ -36,7 +35,7 @@ pub fn document(server: &AuthorizationServer) -> Value {
         "subject_types_supported": ["public"],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": methods,
-        "token_endpoint_auth_signing_alg_values_supported": assertion_algs,
+        "token_endpoint_auth_signing_alg_values_supported": AssertionAlg::names(server.fapi2),
         "id_token_signing_alg_values_supported": [server.keys.signer().alg().name()],
         "dpop_signing_alg_values_supported": server.proof_policy.algs.iter().map(|alg| alg.name()).collect::<Vec<_>>(),
         "require_pushed_authorization_requests": server.fapi2,
@@ -50,7 +49,8 @@ pub fn document(server: &AuthorizationServer) -> Value {
 fn without_empty_lists(document: Value) -> Value {
     match document {
         Value::Object(members) => {
-            let kept: Map<String, Value> = members.into_iter().filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty())).collect();
+            let kept: Map<String, Value> =
+                members.into_iter().filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty())).collect();
             Value::Object(kept)
         }
         other => other,

@@ -69,10 +69,7 @@ pub fn public_routes(state: web::Data<PublicState>) -> impl FnOnce(&mut web::Ser
             .service(oauth(&format!("{path}{}", Issuer::TOKEN)).post(token::token).default_service(not_post()))
             .service(oauth(&format!("{path}{}", Issuer::JWKS)).get(jwks::jwks).default_service(not_get()))
             .service(
-                oauth(&format!("{path}{}", Issuer::NONCE))
-                    .get(nonce::nonce)
-                    .route(web::head().to(nonce::nonce))
-                    .default_service(not_get()),
+                oauth(&format!("{path}{}", Issuer::NONCE)).get(nonce::nonce).route(web::head().to(nonce::nonce)).default_service(not_get()),
             )
             .service(web::resource(format!("{path}/errors/{{code}}")).get(error_page::error_page))
             .default_service(web::to(not_found));

@@ -59,9 +59,7 @@ impl Entitlement {
     /// whoever else sends a proof gets a bound token.
     fn new(client: Arc<Client>, fresh: Option<FreshProof>, grant: Grant, narrowed: Narrowed) -> Self {
         let bearer = client.is_public() && !client.dpop_bound_access_tokens();
-        let key = fresh
-            .filter(|_| !bearer)
-            .map(|proof| BoundKey { jkt: *proof.jkt(), alg: proof.alg(), renew_nonce: proof.renew_nonce() });
+        let key = fresh.filter(|_| !bearer).map(|proof| BoundKey { jkt: *proof.jkt(), alg: proof.alg(), renew_nonce: proof.renew_nonce() });
         let Narrowed { scope, audience, authorization_details } = narrowed;
         Self { client, grant, key, family: None, scope, audience, authorization_details }
     }

@@ -87,11 +87,8 @@ impl AuthorizationServer {
             return Err(NewGrantError::AuthorizationDetails);
         }
         self.resources.target(&new.grant.resource, &[], &new.grant.scope)?;
-        let binding = if client.is_public() {
-            Binding::Key(new.jkt.ok_or(NewGrantError::KeyRequired)?)
-        } else {
-            Binding::ClientAuthentication
-        };
+        let binding =
+            if client.is_public() { Binding::Key(new.jkt.ok_or(NewGrantError::KeyRequired)?) } else { Binding::ClientAuthentication };
         let grant = Grant { authorization_details: new.authorization_details.into_inner(), ..new.grant };
         let family = self.new_family(new.client_id, binding, grant, now);
         self.families.create(&family).await?;

@@ -20,12 +20,7 @@ impl Issuer {
         let endpoint = |path: &str| TargetUri::parse(&format!("{text}{path}")).map(|uri| [uri]);
         let after_scheme = text.find("://").map_or(text, |at| &text[at + 3..]);
         let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
-        Ok(Self {
-            text: text.to_owned(),
-            path: path.to_owned(),
-            refresh: endpoint(Self::REFRESH)?,
-            token: endpoint(Self::TOKEN)?,
-        })
+        Ok(Self { text: text.to_owned(), path: path.to_owned(), refresh: endpoint(Self::REFRESH)?, token: endpoint(Self::TOKEN)? })
     }
 
     /// Path of the refresh endpoint below the issuer.
@@ -69,7 +64,9 @@ mod tests {
 
     #[test]
     fn the_path_is_what_follows_the_authority() {
-        for (issuer, path) in [("https://as.example.com", ""), ("https://as.example.com/tenant/a", "/tenant/a"), ("http://127.0.0.1:8080", "")] {
+        for (issuer, path) in
+            [("https://as.example.com", ""), ("https://as.example.com/tenant/a", "/tenant/a"), ("http://127.0.0.1:8080", "")]
+        {
             assert_eq!(Issuer::new(issuer).expect("an issuer").path(), path);
         }
         assert!(Issuer::new("as.example.com").is_err());

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 
-use keybound_proofs::{ClaimAnswer, Expected, FreshProof, LedgerError, ProofError, SpendError, TargetUri, UnixTime, UnverifiedProof, VerifiedProof};
+use keybound_proofs::{
+    ClaimAnswer, Expected, FreshProof, LedgerError, ProofError, SpendError, TargetUri, UnixTime, UnverifiedProof, VerifiedProof,
+};
 
 use crate::service::caller::Caller;
 use crate::service::{AuthorizationServer, TokenError};
@@ -29,8 +31,8 @@ impl AuthorizationServer {
         if presented.header_values.is_empty() {
             return Ok(None);
         }
-        let unverified = UnverifiedProof::from_header_values(presented.header_values.iter().copied(), &self.proof_policy)
-            .map_err(TokenError::Proof)?;
+        let unverified =
+            UnverifiedProof::from_header_values(presented.header_values.iter().copied(), &self.proof_policy).map_err(TokenError::Proof)?;
         let epoch = self.ledger.epoch()?;
         let expected = Expected {
             policy: &self.proof_policy,

@@ -112,9 +112,7 @@ impl AuthorizationServer {
         let granted = &family.grant;
         let scope = match narrowing.scope {
             None => granted.scope.clone(),
-            Some(text) => {
-                Scope::parse(text).ok().filter(|asked| asked.is_subset(&granted.scope)).ok_or(TokenError::InvalidScope)?
-            }
+            Some(text) => Scope::parse(text).ok().filter(|asked| asked.is_subset(&granted.scope)).ok_or(TokenError::InvalidScope)?,
         };
         let authorization_details = match narrowing.authorization_details {
             None => granted.authorization_details.clone(),

@@ -15,7 +15,7 @@ pub enum LogFormat {
 ///
 /// `level` is a filter such as `info` or `keybound=debug`; one that can't be parsed means `info`.
 pub fn start(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(format!("actix_server=warn,{level}")).unwrap_or_else(|_| EnvFilter::new("actix_server=warn,info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A process logs in one way; whoever came first decides.
     let _already_started = match format {

@@ -43,10 +43,15 @@ pub async fn show(_: Operator, id: web::Path<String>, state: web::Data<Managemen
 }
 
 /// `PUT /admin/clients/{id}`: replaces the registration.
-pub async fn replace(_: Operator, id: web::Path<String>, body: web::Json<ClientMetadata>, state: web::Data<ManagementState>) -> HttpResponse {
+pub async fn replace(
+    _: Operator,
+    id: web::Path<String>,
+    body: web::Json<ClientMetadata>,
+    state: web::Data<ManagementState>,
+) -> HttpResponse {
     let Ok(id) = ClientId::new(id.into_inner()) else { return refuse(&RegistryError::Unknown) };
     match state.server.clients.replace(&id, body.into_inner(), &mut OsEntropy).await {
-        Ok(registered) => stored(registered, StatusCode::OK, &state),
+        Ok(client) => stored(Registered { client, client_secret: None }, StatusCode::OK, &state),
         Err(error) => refuse(&error),
     }
 }
@@ -82,7 +87,7 @@ fn refuse(error: &RegistryError) -> HttpResponse {
         RegistryError::Store(error) => store_trouble(error),
         RegistryError::Unknown => refusal(StatusCode::NOT_FOUND, "unknown_client", "no client has this client_id"),
         RegistryError::Configured => refusal(StatusCode::CONFLICT, "invalid_request", &error.to_string()),
-        RegistryError::Exists => refusal(StatusCode::CONFLICT, "invalid_request", &error.to_string()),
+        RegistryError::Exists | RegistryError::OtherId => refusal(StatusCode::CONFLICT, "invalid_request", &error.to_string()),
         RegistryError::Invalid(reason) => refusal(StatusCode::BAD_REQUEST, "invalid_client_metadata", &reason.to_string()),
     }
 }

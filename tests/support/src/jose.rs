@@ -218,9 +218,7 @@ pub fn verify(jwk: &Value, alg: &str, message: &[u8], signature: &[u8]) -> bool 
             UnparsedPublicKey::new(algorithm, point).verify(message, signature).is_ok()
         }
         "EdDSA" | "Ed25519" => UnparsedPublicKey::new(&ED25519, member("x")).verify(message, signature).is_ok(),
-        "PS256" => {
-            RsaPublicKeyComponents { n: member("n"), e: member("e") }.verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok()
-        }
+        "PS256" => RsaPublicKeyComponents { n: member("n"), e: member("e") }.verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok(),
         other => panic!("no verification for {other}"),
     }
 }

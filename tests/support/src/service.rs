@@ -69,7 +69,11 @@ impl Settings {
             self.config[&parents[1..]] = json!({});
         }
         let (section, key) = path.split_once('.').unwrap_or((path, ""));
-        if key.is_empty() { self.config[section] = value.into() } else { self.config[section][key] = value.into() }
+        if key.is_empty() {
+            self.config[section] = value.into()
+        } else {
+            self.config[section][key] = value.into()
+        }
         self
     }
 
@@ -92,7 +96,8 @@ impl Settings {
 /// The clients that every service knows.
 fn clients() -> Value {
     let scope = "accounts openid payments";
-    let public = |id: &str| json!({"client_id": id, "token_endpoint_auth_method": "none", "grant_types": ["refresh_token"], "scope": scope});
+    let public =
+        |id: &str| json!({"client_id": id, "token_endpoint_auth_method": "none", "grant_types": ["refresh_token"], "scope": scope});
     let secret = |id: &str, method: &str| {
         json!({"client_id": id, "token_endpoint_auth_method": method, "client_secret": SECRET,
             "grant_types": ["refresh_token", "client_credentials"], "scope": scope})
@@ -245,6 +250,19 @@ impl Service {
             sleep(Duration::from_millis(10)).await;
         }
         Err(format!("not ready after 30 s\n{}", self.log()))
+    }
+
+    /// The process id, while it runs.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the service runs").id()
+    }
+
+    /// A connection of its own to the public listener.
+    pub fn connect(&self) -> Connection {
+        Connection::new(self.public)
     }
 
     /// Whether `/readyz` answers 200.
