@@ -97,13 +97,12 @@ impl Shared {
     }
 
     async fn look(&self, connection: &MultiplexedConnection) -> Result<Look, StoreError> {
-        let mut questions = Pipeline::with_capacity(3);
+        let mut questions = Pipeline::with_capacity(2);
         questions.cmd("INFO");
         questions.cmd("TIME");
-        questions.cmd("GET").arg(self.names.key(Names::EPOCH, b""));
         let answers = ask(connection, &Request::Pipeline(&questions)).await.map_err(Fault::into_store_error)?;
         let node = self.clock.now();
-        let [info, time, record]: [Value; 3] = answers.try_into().map_err(|_| odd_answer())?;
+        let [info, time]: [Value; 2] = answers.try_into().map_err(|_| odd_answer())?;
         let info = bytes(info)?.ok_or_else(odd_answer)?;
         let mut facts = Facts::read(&String::from_utf8_lossy(&info))?;
         if facts.policy.is_none() {
@@ -111,7 +110,12 @@ impl Shared {
         }
         server::require_noeviction(facts.policy.as_deref())?;
         let lead_ms = server::clock_lead(instant(time)?, node)?;
-        Ok(Look { facts, lead_ms, record: bytes(record)?.unwrap_or_default() })
+        // Only a server that was found fit is asked for keys: the answer of any other would hide the reason.
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(self.names.key(Names::EPOCH, b""));
+        let mut answers = ask(connection, &Request::Command(&cmd)).await.map_err(Fault::into_store_error)?;
+        let record = answers.pop().map_or(Ok(None), bytes)?.unwrap_or_default();
+        Ok(Look { facts, lead_ms, record })
     }
 
     /// Puts a new record in the place of the one seen; returns what is stored afterwards.
