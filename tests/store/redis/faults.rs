@@ -7,11 +7,11 @@ use keybound::domain::{Advanced, Generation, Refusal, RevokeReason};
 use keybound::store::conformance::sample;
 use keybound::store::redis::RedisOptions;
 use keybound::store::{ClientRecords as _, Families as _, StoreError, StoreHealth as _};
-use keybound_proofs::{ClaimAnswer, Ledger as _, LedgerError};
+use keybound_proofs::{Claim, ClaimAnswer, Ledger as _, LedgerError};
 use keybound_testkit::redis::RedisServer;
 use keybound_testkit::relay::Relay;
 
-use super::{claim, claim_in, comes_to, connect, node, now, patient, until};
+use super::{claim, claim_in, comes_to, connect, node, now, patient, proof, until};
 
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -84,6 +84,26 @@ async fn a_claim_whose_answer_was_lost_is_first_and_its_replay_is_seen() {
             comes_to(async || store.check().await, Ok(())).await;
         }
     }
+}
+
+/// R1: a replay is not taken for our own lost claim: it never overwrites the number of the attempt that came first (`NX`), nor the
+/// lifetime that it was given.
+#[tokio::test]
+async fn a_replay_whose_answer_was_lost_is_seen_and_changes_nothing() {
+    let server = RedisServer::start(&[]).await;
+    let relay = Relay::to(server.port()).await;
+    let store = connect(through(&relay)).await.unwrap();
+    for round in 0..20 {
+        assert_eq!(claim(&store, round).await, Ok(ClaimAnswer::First));
+        let name = [b"rp:".as_slice(), proof(round).as_bytes()].concat();
+        let entry = server.command(&[b"GET".as_slice(), &name]).await.unwrap();
+        relay.lose_answer_to("rp:");
+        let brief = Claim { ttl: Duration::from_millis(1), ..claim_in(round, store.epoch().unwrap().id) };
+        assert_eq!(store.claim(&brief, now()).await, Ok(ClaimAnswer::Seen), "round {round}");
+        assert_eq!(server.command(&[b"GET".as_slice(), &name]).await.unwrap(), entry);
+        comes_to(async || store.check().await, Ok(())).await;
+    }
+    assert_eq!(relay.lost(), 20);
 }
 
 /// G2, G4: the second run of the script finds what the first one did, and gives out the same successor.
