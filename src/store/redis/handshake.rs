@@ -133,6 +133,9 @@ impl Shared {
     fn adopt(&self, record: Record, lead_ms: i64) -> Known {
         let mut epoch = self.epoch.write();
         let known = Known::after(epoch.as_ref(), record, lead_ms);
+        if epoch.is_some_and(|before| before.epoch.id != known.epoch.id) {
+            tracing::warn!("the replay epoch moved: the server may have forgotten used proofs");
+        }
         *epoch = Some(known);
         known
     }
