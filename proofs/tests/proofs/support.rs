@@ -89,10 +89,6 @@ impl Verifier {
         UnverifiedProof::from_header_values([proof], &self.policy)?.verify(&self.expected(), now)
     }
 
-    pub(crate) fn verify_with(&self, backend: &impl backend::Verifier, proof: &[u8], now: UnixTime) -> Result<VerifiedProof, ProofError> {
-        UnverifiedProof::from_header_values([proof], &self.policy)?.verify_with(backend, &self.expected(), now)
-    }
-
     pub(crate) fn verify(&self, proof: &str) -> Result<VerifiedProof, ProofError> {
         self.verify_at(proof, NOW)
     }
