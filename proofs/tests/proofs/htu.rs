@@ -11,7 +11,7 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
-    // HTU-02, HTU-05, HTU-06, HTU-09: scheme, host, port, slashes, case.
+    // HTU-01, HTU-02, HTU-04, HTU-05, HTU-06, HTU-11: scheme, host, port, dot segments, slashes, case.
     Case {
         target: "https://api.example.com/v1/accounts",
         normal: "https://api.example.com/v1/accounts",
@@ -261,7 +261,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// HTU-07: neither a target nor an `htu`.
+/// HTU-07, HTU-10: neither a target nor an `htu`. Parsers made for browsers take many of these.
 const MALFORMED: &[&str] = &[
     "",
     " ",

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Drawn, ExactLedger, NOW, STEP, URL, Verifier, at, claims, forge, set, signature_of, spend, with_signature};
 
-/// SEC-03, R1
+/// SEC-03, SEC-07, R1: the ledger is asked once, after every other check.
 #[test]
 fn second_use_of_a_proof_is_refused() {
     let verifier = Verifier::new(Alg::Es256);

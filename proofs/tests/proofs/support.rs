@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use keybound_proofs::{
     Alg, Ath, Claim, ClaimAnswer, ClaimFuture, Entropy, Epoch, EpochId, Expected, FreshProof, Ledger, LedgerError, NonceRole, NonceRule,
-    Nonces, ProofError, ProofKey, ProofPolicy, Realm, ReplayKey, SpendError, TargetUri, UnixTime, UnverifiedProof, VerifiedProof, backend,
-    jose,
+    Nonces, ProofError, ProofKey, ProofPolicy, Realm, ReplayKey, SpendError, TargetUri, UnixTime, UnverifiedProof, VerifiedProof, jose,
 };
 use serde_json::{Value, json};
 
