@@ -1,3 +1,7 @@
 //! The stores, through their public faces.
 
+mod crash;
 mod embedded;
+mod replay_window;
+mod restart;
+mod seeded_bugs;
