@@ -6,4 +6,3 @@ mod redis;
 mod replay_window;
 mod restart;
 mod seeded_bugs;
-
