@@ -243,7 +243,7 @@ impl Family {
         }
         if presented.next() == stored {
             if request.now > self.last_rotation.plus(Self::CLONE_GAP) && !self.clone_flag {
-                if self.clone_run + 1 >= Self::CLONE_GENERATIONS {
+                if self.clone_run.saturating_add(1) >= Self::CLONE_GENERATIONS {
                     return Advanced::CloneSuspected(self);
                 }
                 self.clone_flag = true;

@@ -16,6 +16,7 @@ use crate::store::StoreError;
 
 mod clean_stop;
 mod directory;
+mod ephemerals;
 mod ledger;
 mod shard;
 mod store;
@@ -24,6 +25,7 @@ mod tables;
 mod tests;
 mod writer;
 
+pub use ephemerals::EmbeddedEphemerals;
 pub use ledger::{EmbeddedLedger, LedgerUsage};
 pub use store::EmbeddedStore;
 

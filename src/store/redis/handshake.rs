@@ -97,13 +97,12 @@ impl Shared {
     }
 
     async fn look(&self, connection: &MultiplexedConnection) -> Result<Look, StoreError> {
-        let mut questions = Pipeline::with_capacity(3);
+        let mut questions = Pipeline::with_capacity(2);
         questions.cmd("INFO");
         questions.cmd("TIME");
-        questions.cmd("GET").arg(self.names.key(Names::EPOCH, b""));
         let answers = ask(connection, &Request::Pipeline(&questions)).await.map_err(Fault::into_store_error)?;
         let node = self.clock.now();
-        let [info, time, record]: [Value; 3] = answers.try_into().map_err(|_| odd_answer())?;
+        let [info, time]: [Value; 2] = answers.try_into().map_err(|_| odd_answer())?;
         let info = bytes(info)?.ok_or_else(odd_answer)?;
         let mut facts = Facts::read(&String::from_utf8_lossy(&info))?;
         if facts.policy.is_none() {
@@ -111,7 +110,12 @@ impl Shared {
         }
         server::require_noeviction(facts.policy.as_deref())?;
         let lead_ms = server::clock_lead(instant(time)?, node)?;
-        Ok(Look { facts, lead_ms, record: bytes(record)?.unwrap_or_default() })
+        // Only a server that was found fit is asked for keys: the answer of any other would hide the reason.
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(self.names.key(Names::EPOCH, b""));
+        let mut answers = ask(connection, &Request::Command(&cmd)).await.map_err(Fault::into_store_error)?;
+        let record = answers.pop().map_or(Ok(None), bytes)?.unwrap_or_default();
+        Ok(Look { facts, lead_ms, record })
     }
 
     /// Puts a new record in the place of the one seen; returns what is stored afterwards.
@@ -129,6 +133,9 @@ impl Shared {
     fn adopt(&self, record: Record, lead_ms: i64) -> Known {
         let mut epoch = self.epoch.write();
         let known = Known::after(epoch.as_ref(), record, lead_ms);
+        if epoch.is_some_and(|before| before.epoch.id != known.epoch.id) {
+            tracing::warn!("the replay epoch moved: the server may have forgotten used proofs");
+        }
         *epoch = Some(known);
         known
     }

@@ -7,6 +7,7 @@ pub mod http;
 pub mod jose;
 pub mod proof;
 pub mod redis;
+pub mod relay;
 pub mod service;
 pub mod time;
 

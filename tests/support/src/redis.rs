@@ -1,30 +1,34 @@
 //! Real redis-server processes.
 
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use ::redis::{Client, RedisResult, Value};
 use tempfile::TempDir;
 
-/// A redis-server on a free loopback port; it is killed when this is dropped.
+/// A redis-server of its own on a free loopback port, with a temporary folder for its data. It ends when this is dropped.
+///
+/// It keeps nothing on disk unless an option says so: `--appendonly yes --appendfsync always` makes it durable.
 #[derive(Debug)]
 pub struct RedisServer {
-    directory: TempDir,
+    folder: TempDir,
     port: u16,
     options: Vec<String>,
     child: Mutex<Option<Child>>,
 }
 
 impl RedisServer {
-    /// Starts one with these options in addition to `noeviction`, and waits until it answers.
+    /// Starts one with `noeviction` and these further options, and waits until it answers.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// Where it does not start within ten seconds.
     pub async fn start(options: &[&str]) -> Self {
         let server = Self {
-            directory: TempDir::new().expect("a temporary directory"),
-            port: crate::service::free_address().port(),
+            folder: TempDir::new().expect("a temporary folder"),
+            port: free_port(),
             options: options.iter().map(|&option| option.to_owned()).collect(),
             child: Mutex::new(None),
         };
@@ -37,55 +41,118 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Starts the process again on the same port with the data it left.
+    /// The port it listens on, also while it is down.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts the process again on the same port with the data it left; ends it before where it runs.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// Where it does not start within ten seconds.
     pub async fn restart(&self) {
-        let directory: PathBuf = self.directory.path().to_owned();
-        let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--maxmemory-policy", "noeviction", "--port", &self.port.to_string(), "--dir"])
-            .arg(directory)
+        self.kill();
+        // `REDIS_SERVER` names another program, say a newer version or `valkey-server`.
+        let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let child = Command::new(program)
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--maxmemory-policy", "noeviction"])
+            .args(["--enable-debug-command", "yes", "--dir"])
+            .arg(self.folder.path())
             .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
-            .expect("redis-server is installed");
-        *self.child.lock().expect("no test panics while it holds the child") = Some(child);
-        for _ in 0..500 {
+            .expect("redis-server is installed and on the PATH");
+        *self.child.lock().expect("nobody panics while holding the process") = Some(child);
+        for _ in 0..1000 {
             if self.command(&["PING"]).await.is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("redis-server did not start");
+        panic!("redis-server did not answer in time");
     }
 
-    /// Ends the process at once.
+    /// Starts the process again on the same port, with nothing of what it held.
     ///
     /// # Panics
-    /// Never while no test panicked inside this type.
+    /// Where it does not start, or its data can't be removed.
+    pub async fn restart_empty(&self) {
+        self.kill();
+        for entry in std::fs::read_dir(self.folder.path()).expect("the folder is there") {
+            let path = entry.expect("an entry of the folder").path();
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.expect("the data can be removed");
+        }
+        self.restart().await;
+    }
+
+    /// Asks the process to end, which lets it write what it must, and waits for it.
+    ///
+    /// # Panics
+    /// Where it can't be waited for.
+    pub async fn stop(&self) {
+        let _ = self.command(&["SHUTDOWN"]).await;
+        if let Some(mut child) = self.child.lock().expect("nobody panics while holding the process").take() {
+            child.wait().expect("the process can be waited for");
+        }
+    }
+
+    /// Ends the process at once, by SIGKILL.
+    ///
+    /// # Panics
+    /// Never, as long as no test panics inside this type.
     pub fn kill(&self) {
-        if let Some(mut child) = self.child.lock().expect("no test panics while it holds the child").take() {
+        if let Some(mut child) = self.child.lock().expect("nobody panics while holding the process").take() {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 
-    /// Forgets everything.
+    /// Makes the server forget everything.
     ///
     /// # Panics
-    /// Where the server does not answer.
+    /// Where it does not answer.
     pub async fn flushall(&self) {
         self.command(&["FLUSHALL"]).await.expect("FLUSHALL");
     }
 
-    async fn command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
-        let client = redis::Client::open(self.url())?;
+    /// Changes the configuration of the running server.
+    ///
+    /// # Panics
+    /// Where it refuses.
+    pub async fn config_set(&self, name: &str, value: &str) {
+        self.command(&["CONFIG", "SET", name, value]).await.expect("CONFIG SET");
+    }
+
+    /// One value of `INFO`.
+    ///
+    /// # Panics
+    /// Where the server does not answer or does not tell it.
+    pub async fn info(&self, name: &str) -> String {
+        let Ok(Value::BulkString(text)) = self.command(&["INFO", "everything"]).await else { panic!("INFO failed") };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
+        value.unwrap_or_else(|| panic!("INFO has no {name}"))
+    }
+
+    /// Sends one command over a connection of its own. That a password is wanted counts as an answer.
+    ///
+    /// # Errors
+    /// What the server or the connection says.
+    pub async fn command<A: AsRef<[u8]>>(&self, words: &[A]) -> RedisResult<Value> {
+        let client = Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        command.query_async(&mut connection).await
+        let mut command = ::redis::Cmd::new();
+        for word in words {
+            command.arg(word.as_ref());
+        }
+        match connection.send_packed_command(&command).await? {
+            Value::ServerError(error) if error.code() == "NOAUTH" => Ok(Value::Okay),
+            Value::ServerError(error) => Err(error.into()),
+            value => Ok(value),
+        }
     }
 }
 
@@ -93,4 +160,18 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A port that nothing listens on, below the range from which the system takes ports for outgoing connections: so it stays
+/// free while a server is down.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 1000).unwrap_or(0) * 16;
+    for _ in 0..4000 {
+        let port = 15_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 16_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port");
 }

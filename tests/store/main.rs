@@ -1,0 +1,4 @@
+//! The stores, through their public faces.
+
+mod embedded;
+mod redis;
