@@ -55,6 +55,7 @@ fn a_grant_is_refreshed_listed_and_revoked_from_the_command_line() {
     assert_eq!((answer["token_type"].as_str(), answer["scope"].as_str()), (Some("DPoP"), Some("accounts")));
     let after = std::fs::read_to_string(&token).unwrap();
     assert!(after.starts_with("kbr_") && after != before, "the rotated token is in the file");
+    assert_eq!(after.trim(), after, "a line end would reach the service through `curl --data-urlencode name@file`");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
