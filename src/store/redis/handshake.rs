@@ -19,7 +19,7 @@ const ROUNDS: usize = 5;
 /// One look at a server.
 struct Look {
     facts: Facts,
-    /// By how many ms this node's clock is ahead of the server's.
+    /// By how many ms at most this node's clock is ahead of the server's.
     lead_ms: i64,
     /// The epoch record as it is stored; empty where there is none.
     record: Vec<u8>,
@@ -100,8 +100,9 @@ impl Shared {
         let mut questions = Pipeline::with_capacity(2);
         questions.cmd("INFO");
         questions.cmd("TIME");
+        let asked = self.clock.now();
         let answers = ask(connection, &Request::Pipeline(&questions)).await.map_err(Fault::into_store_error)?;
-        let node = self.clock.now();
+        let answered = self.clock.now();
         let [info, time]: [Value; 2] = answers.try_into().map_err(|_| odd_answer())?;
         let info = bytes(info)?.ok_or_else(odd_answer)?;
         let mut facts = Facts::read(&String::from_utf8_lossy(&info))?;
@@ -109,7 +110,7 @@ impl Shared {
             facts.policy = policy_from_config(connection).await?;
         }
         server::require_noeviction(facts.policy.as_deref())?;
-        let lead_ms = server::clock_lead(instant(time)?, node)?;
+        let lead_ms = server::clock_lead(instant(time)?, asked, answered)?;
         // Only a server that was found fit is asked for keys: the answer of any other would hide the reason.
         let mut cmd = redis::cmd("GET");
         cmd.arg(self.names.key(Names::EPOCH, b""));

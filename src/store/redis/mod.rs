@@ -14,7 +14,7 @@
 //! (`appendfsync everysec`: up to a second is lost with the power). Families heal such a loss by rolling forward; claims by the
 //! epoch, which moves at every restart and failover. Replicas are never read.
 //!
-//! The user of the server needs `~rp:* ~f:* ~c:* ~kb:*` (each behind the prefix) and `+get +set +mget +del +setrange +pexpire
+//! The user of the server needs `~rp:* ~f:* ~c:* ~e:* ~kb:*` (each behind the prefix) and `+get +set +mget +del +setrange +pexpire
 //! +eval +evalsha +script|load +scan +info +time +ping`; without `script|load` scripts are sent in full when first needed.
 //!
 //! # The longest time in which an eviction goes unnoticed
