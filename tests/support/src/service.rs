@@ -219,6 +219,14 @@ impl Service {
         }
     }
 
+    /// Starts the process again and tells what it printed where it does not become ready.
+    ///
+    /// # Errors
+    /// The log.
+    pub async fn try_restart(&mut self) -> Result<(), String> {
+        self.boot().await
+    }
+
     async fn boot(&mut self) -> Result<(), String> {
         let config = self.directory.path().join(format!("keybound-{}.toml", self.public.port()));
         let mut document = self.settings.config.clone();
