@@ -19,9 +19,9 @@ use crate::keys::{KeyError, Keys};
 use crate::service::client_auth::ClientAuthSettings;
 use crate::service::clients::{ClientRegistry, RegistryError};
 use crate::service::{AuthorizationServer, Issuer, Lifetimes};
-use crate::store::embedded::{self, Embedded, EmbeddedLedger, EmbeddedOptions};
+use crate::store::embedded::{self, Embedded, EmbeddedEphemerals, EmbeddedLedger, EmbeddedOptions};
 use crate::store::redis::{RedisOptions, RedisStore};
-use crate::store::{ClientRecords, Families, StoreError, StoreHealth};
+use crate::store::{ClientRecords, Ephemerals, Families, StoreError, StoreHealth};
 use crate::telemetry::{Event, Events};
 
 /// Why the service did not start.
@@ -140,22 +140,30 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
     let keys = loaded.keys;
 
     let proof_policy = proof_policy(config);
-    let (families, records, ledger, health, backend) = match config.store.kind {
+    let acceptance_window = proof_policy.acceptance_window(config.dpop.nonce_step());
+    let (families, records, ephemerals, ledger, health, backend) = match config.store.kind {
         StoreKind::Embedded => {
-            let options = EmbeddedOptions { ledger_capacity: config.store.ledger_capacity, ..EmbeddedOptions::default() };
+            let options = EmbeddedOptions {
+                ledger_capacity: config.store.ledger_capacity,
+                max_claim_life: acceptance_window + proof_policy.clock_skew + proof_policy.clock_spread,
+                acceptance_window,
+                ..EmbeddedOptions::default()
+            };
             let Embedded { store, ledger, .. } = embedded::open(&config.store.path, options, now, &mut OsEntropy)?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
-            (families, records, ledger.clone() as Arc<dyn Ledger>, store as Arc<dyn StoreHealth>, Backend::Embedded(ledger))
+            let ephemerals: Arc<dyn Ephemerals> = Arc::new(EmbeddedEphemerals::default());
+            (families, records, ephemerals, ledger.clone() as Arc<dyn Ledger>, store as Arc<dyn StoreHealth>, Backend::Embedded(ledger))
         }
         StoreKind::Redis => {
             // Standalone Redis is one server; the configuration was checked for that.
             let url = config.store.urls.first().map_or(DEFAULT_REDIS, |url| url.expose().as_str());
-            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), ..RedisOptions::new(url) };
+            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), acceptance_window, ..RedisOptions::new(url) };
             let store = RedisStore::connect(options, Arc::clone(&clock), loaded.created, Box::new(OsEntropy)).await?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
-            (families, records, store.clone() as Arc<dyn Ledger>, store.clone() as Arc<dyn StoreHealth>, Backend::Redis(store))
+            let ephemerals: Arc<dyn Ephemerals> = store.clone();
+            (families, records, ephemerals, store.clone() as Arc<dyn Ledger>, store.clone() as Arc<dyn StoreHealth>, Backend::Redis(store))
         }
     };
 
@@ -178,6 +186,7 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         nonce_required: config.dpop.nonce == NoncePolicy::Required,
         proof_policy,
         families,
+        ephemerals,
         ledger,
         health,
         clients: ClientRegistry::new(configured, records, fapi2)?,

@@ -1,6 +1,7 @@
 //! Keybound: a DPoP-first (RFC 9449) sender-constrained token service.
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -5,7 +5,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use crate::floor::Signatures;
 
 /// Serves until killed.
-pub fn serve(address: &str) {
+pub(crate) fn serve(address: &str) {
     let address = address.to_owned();
     let signatures = web::Data::new(Signatures::new());
     actix_web::rt::System::new()

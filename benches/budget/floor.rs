@@ -14,22 +14,22 @@ use keybound::clock::OsEntropy;
 use crate::{ROUNDS, median};
 
 /// Microseconds per operation.
-pub struct Floor {
-    pub verify: f64,
-    pub sign: f64,
-    pub proof_aws_lc: f64,
-    pub proof_portable: f64,
+pub(crate) struct Floor {
+    pub(crate) verify: f64,
+    pub(crate) sign: f64,
+    pub(crate) proof_aws_lc: f64,
+    pub(crate) proof_portable: f64,
 }
 
 impl Floor {
     /// What no refresh can be cheaper than.
-    pub fn refresh(&self) -> f64 {
+    pub(crate) fn refresh(&self) -> f64 {
         self.verify + self.sign
     }
 }
 
 /// One key pair and one good signature by it.
-pub struct Signatures {
+pub(crate) struct Signatures {
     pair: EcdsaKeyPair,
     public: ParsedPublicKey,
     message: Vec<u8>,
@@ -39,7 +39,7 @@ pub struct Signatures {
 
 impl Signatures {
     /// A new key, and a message as long as a proof.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let random = SystemRandom::new();
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
         let message = vec![b'm'; 420];
@@ -49,18 +49,18 @@ impl Signatures {
     }
 
     /// One verification.
-    pub fn verify(&self) {
+    pub(crate) fn verify(&self) {
         self.public.verify_sig(&self.message, &self.signature).expect("a good signature");
     }
 
     /// One signature.
-    pub fn sign(&self) -> Vec<u8> {
+    pub(crate) fn sign(&self) -> Vec<u8> {
         self.pair.sign(&self.random, &self.message).expect("a signature").as_ref().to_vec()
     }
 }
 
 /// Measures everything that needs no server.
-pub fn measure() -> Floor {
+pub(crate) fn measure() -> Floor {
     let signatures = Signatures::new();
     Floor {
         verify: per_operation(2000, || signatures.verify()),
@@ -92,7 +92,7 @@ fn proof(backend: &impl Verifier) -> f64 {
     };
     per_operation(1000, || {
         let unverified = UnverifiedProof::from_header_values([proof.as_bytes()], &policy).expect("a proof");
-        unverified.verify_with(backend, &expected, now).expect("a good proof");
+        let _verified = unverified.verify_with(backend, &expected, now).expect("a good proof");
     })
 }
 

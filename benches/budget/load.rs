@@ -13,7 +13,7 @@ const CONNECTIONS: usize = 64;
 const REQUESTS: usize = 60;
 
 /// CPU time of the bare server per request, in microseconds.
-pub async fn bare_server() -> f64 {
+pub(crate) async fn bare_server() -> f64 {
     let address = free_address();
     let own = std::env::current_exe().expect("the path of this bench");
     let server = Running(Command::new(own).env("KEYBOUND_BARE_SERVER", address.to_string()).spawn().expect("the bare server starts"));
@@ -45,11 +45,11 @@ pub async fn bare_server() -> f64 {
 }
 
 /// CPU time of Keybound per refresh, in microseconds.
-pub async fn refreshes(store: Store) -> f64 {
+pub(crate) async fn refreshes(store: Store) -> f64 {
     let service = Service::start(env!("CARGO_BIN_EXE_keybound"), store, Settings::default()).await;
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        clients.push((service.session("public").await, service.connect()));
+        clients.push((service.session("spa").await, service.connect()));
     }
     let mut rounds = Vec::new();
     for _ in 0..=ROUNDS {

@@ -49,7 +49,7 @@ impl fmt::Debug for Ath {
 mod tests {
     use super::*;
 
-    /// CNF-06, SEC-11: the value of RFC 9449 section 7.1.
+    /// CNF-06, SEC-11, JOSE-23: the value of RFC 9449 section 7.1.
     #[test]
     fn the_token_of_rfc_9449_hashes_to_its_ath() {
         let ath = Ath::of_token("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU");

@@ -210,4 +210,4 @@ const SIGNING_PREFIX: &str = "signing-";
 const SIGNING_SUFFIX: &str = ".json";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -125,3 +125,107 @@ enum Audience<'a> {
 struct Confirmation {
     jkt: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::OsEntropy;
+    use crate::keys::{Keys, SigningAlg, tests::verify};
+    use serde_json::json;
+
+    struct Fixture {
+        keys: Keys,
+        client_id: ClientId,
+        scope: Scope,
+        none: Scope,
+        audience: [String; 2],
+        details: [Map<String, Value>; 1],
+        _home: tempfile::TempDir,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let home = tempfile::tempdir().unwrap();
+            let keys = Keys::load_or_create(&home.path().join("keys"), SigningAlg::Es256, &mut OsEntropy).unwrap().keys;
+            let mut entry = Map::new();
+            entry.insert("type".to_owned(), json!("account"));
+            Self {
+                keys,
+                client_id: ClientId::new("app").unwrap(),
+                scope: Scope::parse("openid accounts").unwrap(),
+                none: Scope::default(),
+                audience: ["https://a.example".to_owned(), "https://b.example".to_owned()],
+                details: [entry],
+                _home: home,
+            }
+        }
+
+        fn full(&self) -> AccessToken<'_> {
+            AccessToken {
+                issuer: "https://as.example",
+                sub: Some("alice"),
+                audience: &self.audience[..1],
+                client_id: &self.client_id,
+                scope: &self.scope,
+                jkt: Some(Jkt::from_bytes([1; 32])),
+                authorization_details: &self.details,
+                auth_time: Some(99),
+                acr: Some("urn:acr"),
+                grant_id: Some(FamilyId::from_bytes([2; 16])),
+                now: UnixTime::from_millis(100_900),
+                lifetime: Duration::from_secs(300),
+            }
+        }
+
+        fn claims(&self, token: &AccessToken<'_>) -> Value {
+            let minted = token.mint(self.keys.signer(), &mut OsEntropy).unwrap();
+            let (header, mut claims) = verify(&self.keys.jwks(), &minted.token);
+            assert_eq!(header["typ"], "at+jwt");
+            assert_eq!(minted.expires, UnixTime::from_secs(400));
+            assert_eq!(minted.jti.len(), 22);
+            assert_eq!(claims.as_object_mut().unwrap().remove("jti"), Some(Value::String(minted.jti)));
+            claims
+        }
+    }
+
+    /// AT-01, AT-02, CNF-01, RAR-08
+    #[test]
+    fn a_token_of_a_grant_says_everything() {
+        let fixture = Fixture::new();
+        let expected = json!({
+            "iss": "https://as.example", "sub": "alice", "aud": "https://a.example", "client_id": "app", "iat": 100, "exp": 400,
+            "scope": "accounts openid", "cnf": {"jkt": Jkt::from_bytes([1; 32]).to_string()}, "authorization_details": [{"type": "account"}],
+            "auth_time": 99, "acr": "urn:acr", "grant_id": FamilyId::from_bytes([2; 16]).to_string(),
+        });
+        assert_eq!(fixture.claims(&fixture.full()), expected);
+    }
+
+    /// AT-02: the client is the subject where there is no other.
+    #[test]
+    fn what_is_not_there_is_left_out() {
+        let fixture = Fixture::new();
+        let token = AccessToken {
+            sub: None,
+            audience: &fixture.audience,
+            scope: &fixture.none,
+            jkt: None,
+            authorization_details: &[],
+            auth_time: None,
+            acr: None,
+            grant_id: None,
+            ..fixture.full()
+        };
+        let expected = json!({
+            "iss": "https://as.example", "sub": "app", "aud": ["https://a.example", "https://b.example"], "client_id": "app", "iat": 100, "exp": 400,
+        });
+        assert_eq!(fixture.claims(&token), expected);
+    }
+
+    #[test]
+    fn every_token_has_a_jti_of_its_own() {
+        let fixture = Fixture::new();
+        let mint = || fixture.full().mint(fixture.keys.signer(), &mut OsEntropy).unwrap();
+        assert_ne!(mint().jti, mint().jti);
+        assert!(!format!("{:?}", mint()).contains("eyJ"));
+    }
+}

@@ -18,7 +18,7 @@ use crate::store::{ClientRecords, StoreError};
 /// Finds clients by their identifier, and changes those that were registered at run time.
 ///
 /// Stored clients, and the absence of one, are remembered for [`ClientRegistry::CACHE_TTL`]: so long a change on another node
-/// may go unnoticed here. A change made here shows at once.
+/// may go unnoticed here. A change made here shows at once, save to a lookup that was under way.
 pub struct ClientRegistry {
     configured: HashMap<ClientId, Arc<Client>>,
     records: Arc<dyn ClientRecords>,
@@ -232,4 +232,117 @@ fn random_text<const BYTES: usize>(entropy: &mut dyn Entropy) -> Zeroizing<Strin
     let mut bytes = Zeroizing::new([0; BYTES]);
     entropy.fill(bytes.as_mut());
     Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::OsEntropy;
+    use crate::service::testing::MemoryRecords;
+    use serde_json::{Value, json};
+
+    fn metadata(value: Value) -> ClientMetadata {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn id(text: &str) -> ClientId {
+        ClientId::new(text).unwrap()
+    }
+
+    fn registry() -> (ClientRegistry, Arc<MemoryRecords>) {
+        let configured = metadata(json!({"client_id": "fixed"})).validate(false, &mut OsEntropy).unwrap();
+        let records = Arc::new(MemoryRecords::default());
+        (ClientRegistry::new([configured], Arc::clone(&records) as Arc<dyn ClientRecords>, false).unwrap(), records)
+    }
+
+    #[tokio::test]
+    async fn a_change_shows_at_once() {
+        let (registry, _) = registry();
+        assert!(registry.find(&id("app")).await.unwrap().is_none());
+        registry.register(metadata(json!({"client_id": "app", "client_name": "one"})), &mut OsEntropy).await.unwrap();
+        let name = |client: Arc<Client>| client.metadata().client_name.clone();
+        assert_eq!(name(registry.find(&id("app")).await.unwrap().unwrap()).as_deref(), Some("one"));
+        registry.replace(&id("app"), metadata(json!({"client_name": "two"})), &mut OsEntropy).await.unwrap();
+        assert_eq!(name(registry.find(&id("app")).await.unwrap().unwrap()).as_deref(), Some("two"));
+        registry.delete(&id("app")).await.unwrap();
+        assert!(registry.find(&id("app")).await.unwrap().is_none());
+        assert_eq!(registry.delete(&id("app")).await, Err(RegistryError::Unknown));
+    }
+
+    #[tokio::test]
+    async fn a_configured_client_is_found_and_not_changed() {
+        let (registry, _) = registry();
+        let fixed = id("fixed");
+        assert!(registry.find(&fixed).await.unwrap().is_some() && registry.is_configured(&fixed));
+        let change = || metadata(json!({"client_id": "fixed"}));
+        assert_eq!(registry.register(change(), &mut OsEntropy).await.unwrap_err(), RegistryError::Configured);
+        assert_eq!(registry.replace(&fixed, change(), &mut OsEntropy).await.unwrap_err(), RegistryError::Configured);
+        assert_eq!(registry.delete(&fixed).await, Err(RegistryError::Configured));
+    }
+
+    #[tokio::test]
+    async fn an_identifier_is_given_out_once() {
+        let (registry, records) = registry();
+        let register = async || registry.register(metadata(json!({"client_id": "app"})), &mut OsEntropy).await;
+        assert!(register().await.is_ok());
+        assert_eq!(register().await.unwrap_err(), RegistryError::Exists);
+        let other = metadata(json!({"client_id": "other"}));
+        assert_eq!(registry.replace(&id("app"), other, &mut OsEntropy).await.unwrap_err(), RegistryError::OtherId);
+        assert_eq!(registry.replace(&id("new"), metadata(json!({})), &mut OsEntropy).await.unwrap_err(), RegistryError::Unknown);
+        let twice = [(); 2].map(|()| metadata(json!({"client_id": "a"})).validate(false, &mut OsEntropy).unwrap());
+        assert_eq!(ClientRegistry::new(twice, records, false).unwrap_err(), RegistryError::Exists);
+    }
+
+    #[tokio::test]
+    async fn a_made_secret_works_and_survives_a_replacement_without_one() {
+        let (registry, _) = registry();
+        let confidential = || metadata(json!({"token_endpoint_auth_method": "client_secret_basic"}));
+        let registered = registry.register(confidential(), &mut OsEntropy).await.unwrap();
+        let secret = registered.client_secret.unwrap();
+        assert_eq!(secret.expose().len(), 43);
+        assert_eq!(registered.client.verify_secret(secret.expose().as_bytes()), Ok(()));
+        let id = registered.client.id().clone();
+        let replaced = registry.replace(&id, confidential(), &mut OsEntropy).await.unwrap();
+        assert_eq!(replaced.verify_secret(secret.expose().as_bytes()), Ok(()));
+        let mut change = confidential();
+        change.client_secret = Some(Secret::new("another secret of some length".to_owned()));
+        let changed = registry.replace(&id, change, &mut OsEntropy).await.unwrap();
+        assert!(changed.verify_secret(secret.expose().as_bytes()).is_err());
+        assert_eq!(changed.verify_secret(b"another secret of some length"), Ok(()));
+        let public = metadata(json!({"token_endpoint_auth_method": "none"}));
+        assert!(registry.replace(&id, public, &mut OsEntropy).await.unwrap().is_public());
+    }
+
+    #[tokio::test]
+    async fn all_clients_are_listed_in_order() {
+        let (registry, _) = registry();
+        for name in ["zeta", "alpha"] {
+            registry.register(metadata(json!({"client_id": name})), &mut OsEntropy).await.unwrap();
+        }
+        let names: Vec<_> = registry.list().await.unwrap().iter().map(|client| client.id().to_string()).collect();
+        assert_eq!(names, ["alpha", "fixed", "zeta"]);
+    }
+
+    /// R4: what the store can't tell is not "no such client", and is not remembered.
+    #[tokio::test]
+    async fn a_failing_store_is_an_error_and_is_asked_again() {
+        let (registry, records) = registry();
+        let down = StoreError::Unavailable("test".to_owned());
+        records.fail(Some(down.clone()));
+        assert_eq!(registry.find(&id("app")).await.unwrap_err(), down);
+        assert!(registry.find(&id("fixed")).await.unwrap().is_some());
+        records.fail(None);
+        assert!(registry.find(&id("app")).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stored_client_that_is_not_legal_now_is_not_there_and_an_unreadable_one_is_an_error() {
+        let (registry, records) = registry();
+        registry.register(metadata(json!({"client_id": "app"})), &mut OsEntropy).await.unwrap();
+        let strict = ClientRegistry::new([], Arc::clone(&records) as Arc<dyn ClientRecords>, true).unwrap();
+        assert!(strict.find(&id("app")).await.unwrap().is_none());
+        assert!(strict.list().await.unwrap().is_empty());
+        records.put_client(&id("broken"), b"{}").await.unwrap();
+        assert!(matches!(registry.find(&id("broken")).await, Err(StoreError::Unreadable(_))));
+    }
 }

@@ -95,3 +95,66 @@ const PROTOCOL_CLAIMS: [&str; 19] = [
     "authorization_details",
     "grant_id",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::OsEntropy;
+    use crate::keys::{Keys, SigningAlg, tests::verify};
+    use serde_json::json;
+
+    fn grant() -> Grant {
+        let claims =
+            json!({"name": "Alice", "amr": ["pwd"], "iss": "https://evil.example", "aud": "other", "exp": 1, "nonce": "own", "cnf": {}});
+        Grant {
+            sub: Some("alice".to_owned()),
+            claims: claims.as_object().unwrap().clone(),
+            auth_time: Some(99),
+            acr: Some("urn:acr".to_owned()),
+            nonce: Some("n-1".to_owned()),
+            ..Grant::default()
+        }
+    }
+
+    fn mint(grant: &Grant, first: bool) -> Result<Value, IdTokenError> {
+        let home = tempfile::tempdir().unwrap();
+        let keys = Keys::load_or_create(&home.path().join("keys"), SigningAlg::Es256, &mut OsEntropy).unwrap().keys;
+        let client_id = ClientId::new("app").unwrap();
+        // OpenID Connect Core appendix A.3 hashes this access token to this at_hash.
+        let access_token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
+        let (now, lifetime) = (UnixTime::from_millis(100_900), Duration::from_secs(300));
+        let token = IdToken { issuer: "https://as.example", client_id: &client_id, grant, access_token, first, now, lifetime };
+        let (header, claims) = verify(&keys.jwks(), &token.mint(keys.signer())?);
+        assert_eq!(header["typ"], "JWT");
+        Ok(claims)
+    }
+
+    #[test]
+    fn claims_of_the_grant_never_replace_those_of_the_protocol() {
+        let expected = json!({
+            "iss": "https://as.example", "sub": "alice", "aud": "app", "iat": 100, "exp": 400, "auth_time": 99, "acr": "urn:acr",
+            "nonce": "n-1", "at_hash": "77QmUPtjPfzWtF2AnpK9RQ", "name": "Alice", "amr": ["pwd"],
+        });
+        assert_eq!(mint(&grant(), true).unwrap(), expected);
+    }
+
+    /// OpenID Connect Core section 12.2
+    #[test]
+    fn a_refreshed_id_token_keeps_auth_time_and_has_no_nonce() {
+        let claims = mint(&grant(), false).unwrap();
+        assert_eq!(claims["auth_time"], 99);
+        assert!(claims.get("nonce").is_none());
+    }
+
+    #[test]
+    fn a_grant_without_end_user_has_no_id_token() {
+        assert_eq!(mint(&Grant::default(), true), Err(IdTokenError::NoSubject));
+        assert!(mint(&Grant { sub: Some("bob".to_owned()), ..Grant::default() }, true).is_ok());
+    }
+
+    #[test]
+    fn the_hash_goes_with_the_algorithm() {
+        let lengths = [SigningAlg::Es256, SigningAlg::Ps256, SigningAlg::Es384, SigningAlg::EdDsa].map(|alg| alg.half_hash("x").len());
+        assert_eq!(lengths, [22, 22, 32, 43]);
+    }
+}

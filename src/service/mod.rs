@@ -8,7 +8,7 @@ use keybound_proofs::{Epoch, Ledger, LedgerError, NonceRole, NonceRule, Nonces, 
 use crate::clock::Clock;
 use crate::domain::resource::Resources;
 use crate::keys::Keys;
-use crate::store::{Families, StoreHealth};
+use crate::store::{Ephemerals, Families, StoreHealth};
 use crate::telemetry::Events;
 
 pub mod access_token;
@@ -49,6 +49,8 @@ pub struct AuthorizationServer {
     pub families: Arc<dyn Families>,
     /// Remembers used proofs.
     pub ledger: Arc<dyn Ledger>,
+    /// Sign-ins under way, codes, pushed requests.
+    pub ephemerals: Arc<dyn Ephemerals>,
     /// Tells whether the store works.
     pub health: Arc<dyn StoreHealth>,
     /// Registered clients.
@@ -95,3 +97,6 @@ impl AuthorizationServer {
         NonceRule { nonces: &self.nonces, role: NonceRole::AuthorizationServer, epoch, required: self.nonce_required }
     }
 }
+
+#[cfg(test)]
+mod testing;

@@ -1,4 +1,8 @@
 //! The stores, through their public faces.
 
+mod crash;
 mod embedded;
 mod redis;
+mod replay_window;
+mod restart;
+mod seeded_bugs;

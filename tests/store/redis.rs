@@ -1,11 +1,12 @@
 //! The Redis store against real servers, and against networks that lose what they carry.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use keybound::clock::{Clock, OsEntropy, SystemClock};
-use keybound::store::StoreError;
 use keybound::store::redis::{RedisOptions, RedisStore};
+use keybound::store::{StoreError, conformance};
 use keybound_proofs::{Claim, ClaimAnswer, EpochId, Ledger, LedgerError, ReplayKey, UnixTime};
 use keybound_testkit::redis::RedisServer;
 
@@ -71,4 +72,19 @@ async fn until<T: std::fmt::Debug>(mut ask: impl AsyncFnMut() -> T, good: impl F
 /// Asks until the answer is this one.
 async fn comes_to<T: std::fmt::Debug + PartialEq>(ask: impl AsyncFnMut() -> T, wanted: T) {
     let _ = until(ask, |answer| *answer == wanted).await;
+}
+
+/// The suite that every store is held to, with the requests of one backend spread over nothing but this server. Each part gets a
+/// database of its own by its prefix.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_conforms() {
+    let server = RedisServer::start(&[]).await;
+    let made = AtomicU32::new(0);
+    conformance::run(async || {
+        let key_prefix = format!("part{}:", made.fetch_add(1, Ordering::Relaxed));
+        let store = connect(RedisOptions { key_prefix, ..patient(server.url()) }).await.expect("a fit server");
+        let (families, clients, ledger) = (Arc::clone(&store), Arc::clone(&store), store);
+        conformance::Backend { families, clients, ledger, ledger_time: conformance::LedgerTime::Its }
+    })
+    .await;
 }

@@ -16,7 +16,7 @@ pub enum Json<'a> {
     Number(NumericDate<'a>),
     /// A string, escapes resolved.
     Text(Cow<'a, str>),
-    /// An array: its text from `[` to `]`, for [`array`].
+    /// An array: its text from `[` to `]`, for [`array()`].
     Array(&'a str),
     /// An object: its text from `{` to `}`, for [`object`] and [`members`].
     Object(&'a str),

@@ -47,7 +47,8 @@ pub struct ClientMetadata {
     /// Where the client publishes its keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<String>,
-    /// The client's secret: 16 to 256 bytes of visible ASCII, made by a machine. Only a digest of it is kept.
+    /// The client's secret: 1 to 256 bytes of visible ASCII. Only a digest of it is kept, which protects a secret made by a
+    /// machine (16 bytes and more) and no word that can be guessed.
     #[serde(default, skip_serializing)]
     pub client_secret: Option<Secret<String>>,
     /// Whether access tokens are always bound to a key (RFC 9449 section 5.2). Default: `true`. With `false`, a public client

@@ -143,7 +143,9 @@ pub async fn revoked_while_many_refresh(families: &Arc<dyn Families>, number: u6
     let revoked = counter.tick();
     assert!(ended, "this call ended the family");
     let mut presented: Vec<_> = crowd.join_all().await.into_iter().flatten().collect();
-    presented.push(present(families, sample::advance(number, 0), &counter).await);
+    // The newest token of all, which nobody has used.
+    let newest = presented.iter().filter_map(Presented::successor).max().unwrap_or_default();
+    presented.push(present(families, sample::advance(number, newest.0), &counter).await);
     invariants::g6_nothing_after_revocation(&presented, revoked)
 }
 

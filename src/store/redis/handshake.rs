@@ -19,7 +19,7 @@ const ROUNDS: usize = 5;
 /// One look at a server.
 struct Look {
     facts: Facts,
-    /// By how many ms this node's clock is ahead of the server's.
+    /// By how many ms at most this node's clock is ahead of the server's.
     lead_ms: i64,
     /// The epoch record as it is stored; empty where there is none.
     record: Vec<u8>,
@@ -82,13 +82,13 @@ impl Shared {
     async fn settle_alone(&self, connection: &MultiplexedConnection, first_start: bool) -> Result<(), StoreError> {
         for _ in 0..ROUNDS {
             let look = self.look(connection).await?;
-            if let Some(record) = Record::read(&look.record).filter(|record| record.fits(&look.facts)) {
+            if let Some(record) = Record::read(&look.record).filter(|record| record.fits(&look.facts, self.options.acceptance_window)) {
                 self.adopt(record, look.lead_ms);
                 return Ok(());
             }
             let nothing_before = first_start && look.record.is_empty() && self.holds_nothing(connection).await?;
             let stored = self.replace_epoch(connection, &look, nothing_before).await?;
-            if let Some(record) = Record::read(&stored).filter(|record| record.fits(&look.facts)) {
+            if let Some(record) = Record::read(&stored).filter(|record| record.fits(&look.facts, self.options.acceptance_window)) {
                 self.adopt(record, look.lead_ms);
                 return Ok(());
             }
@@ -100,8 +100,9 @@ impl Shared {
         let mut questions = Pipeline::with_capacity(2);
         questions.cmd("INFO");
         questions.cmd("TIME");
+        let asked = self.clock.now();
         let answers = ask(connection, &Request::Pipeline(&questions)).await.map_err(Fault::into_store_error)?;
-        let node = self.clock.now();
+        let answered = self.clock.now();
         let [info, time]: [Value; 2] = answers.try_into().map_err(|_| odd_answer())?;
         let info = bytes(info)?.ok_or_else(odd_answer)?;
         let mut facts = Facts::read(&String::from_utf8_lossy(&info))?;
@@ -109,7 +110,7 @@ impl Shared {
             facts.policy = policy_from_config(connection).await?;
         }
         server::require_noeviction(facts.policy.as_deref())?;
-        let lead_ms = server::clock_lead(instant(time)?, node)?;
+        let lead_ms = server::clock_lead(instant(time)?, asked, answered)?;
         // Only a server that was found fit is asked for keys: the answer of any other would hide the reason.
         let mut cmd = redis::cmd("GET");
         cmd.arg(self.names.key(Names::EPOCH, b""));
@@ -122,7 +123,10 @@ impl Shared {
     async fn replace_epoch(&self, connection: &MultiplexedConnection, seen: &Look, nothing_before: bool) -> Result<Vec<u8>, StoreError> {
         let mut id = [0; EpochId::LEN];
         self.entropy.lock().fill(&mut id);
-        let (head, tail) = (Record::head(&EpochId::from_bytes(id)), Record::tail(&seen.facts));
+        // It only ever grows, so that nodes of two configurations don't take turns in replacing each other's record.
+        let known = Record::read(&seen.record).map(|record| record.acceptance_window()).unwrap_or_default();
+        let window = known.max(self.options.acceptance_window);
+        let (head, tail) = (Record::head(&EpochId::from_bytes(id)), Record::tail(&seen.facts, window));
         let flag: &[u8] = if nothing_before { b"1" } else { b"0" };
         let request =
             Request::Script { script: &EPOCH, key: &self.names.key(Names::EPOCH, b""), args: &[&seen.record, &head, &tail, flag] };
@@ -133,6 +137,9 @@ impl Shared {
     fn adopt(&self, record: Record, lead_ms: i64) -> Known {
         let mut epoch = self.epoch.write();
         let known = Known::after(epoch.as_ref(), record, lead_ms);
+        if epoch.is_some_and(|before| before.epoch.id != known.epoch.id) {
+            tracing::warn!("the replay epoch moved: the server may have forgotten used proofs");
+        }
         *epoch = Some(known);
         known
     }

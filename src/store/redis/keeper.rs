@@ -33,7 +33,9 @@ pub(super) async fn keep(shared: Arc<Shared>, seat: usize) {
         match shared.establish(seat, false).await {
             Ok(fresh) => {
                 shared.lanes.publish(fresh.clone());
-                *shared.trouble.lock() = None;
+                if shared.trouble.lock().take().is_some() {
+                    tracing::info!("redis is in use again");
+                }
                 lane = Some(fresh);
             }
             Err(trouble) => {
@@ -60,9 +62,12 @@ async fn watch(shared: &Shared, lane: &Lane) -> StoreError {
 }
 
 impl Shared {
-    /// Remembers why there is no connection.
+    /// Remembers why a connection can't be used; says so once, not at every try.
     fn report(&self, trouble: StoreError) {
-        tracing::warn!(reason = %trouble, "a connection to redis can't be used");
-        *self.trouble.lock() = Some(trouble);
+        let mut known = self.trouble.lock();
+        if known.as_ref() != Some(&trouble) {
+            tracing::warn!(reason = %trouble, "a connection to redis can't be used");
+            *known = Some(trouble);
+        }
     }
 }

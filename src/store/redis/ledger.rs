@@ -39,8 +39,9 @@ impl Shared {
         let mut commands = Pipeline::with_capacity(2);
         commands.cmd("SET").arg(&key).arg(&attempt[..]).arg("NX").arg("GET").arg("PX").arg(ttl_ms(whole_ms(claim.ttl)));
         commands.cmd("GET").arg(self.names.key(Names::EPOCH, b""));
-        let answer = self.lanes.send(Request::Pipeline(&commands)).await.map_err(refusal)?;
-        let (before, record, lane) = parts(answer)?;
+        let Answer { values, lane, .. } = self.lanes.send(Request::Pipeline(&commands)).await.map_err(refusal)?;
+        let [before, record]: [Value; 2] = values.try_into().map_err(|_| LedgerError::Unavailable)?;
+        let (before, record) = (string(before)?, string(record)?);
         let ours = before.as_deref().is_none_or(|before| before == attempt);
         if record.as_deref() == Some(judged.record.as_bytes()) {
             return Ok(if ours { ClaimAnswer::First } else { ClaimAnswer::Seen });
@@ -61,10 +62,9 @@ impl Shared {
     }
 }
 
-fn parts(answer: Answer) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>, super::wire::Lane), LedgerError> {
-    let [before, record]: [Value; 2] = answer.values.try_into().map_err(|_| LedgerError::Unavailable)?;
-    let read = |value| bytes(value).map_err(|_| LedgerError::Unavailable);
-    Ok((read(before)?, read(record)?, answer.lane))
+/// A string, or its absence.
+fn string(value: Value) -> Result<Option<Vec<u8>>, LedgerError> {
+    bytes(value).map_err(|_| LedgerError::Unavailable)
 }
 
 fn refusal(fault: Fault) -> LedgerError {

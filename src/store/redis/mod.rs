@@ -7,11 +7,15 @@
 //! | `rp:` + 16 bytes | the attempt that recorded the claim, 8 bytes | as long as the proof could be accepted |
 //! | `f:` + 16 bytes | a family, in the layout of [`record`](crate::store::record) | until it expires, and a minute |
 //! | `c:` + `client_id` | a client record | until it is removed |
+//! | `e:` + kind + 16 bytes | a sign-in under way, a code, a pushed request | minutes |
 //! | `kb:epoch` | the replay epoch of this server's memory | for ever |
 //!
 //! What is *not* promised: a write that the server acknowledged survives what the server's own persistence survives
 //! (`appendfsync everysec`: up to a second is lost with the power). Families heal such a loss by rolling forward; claims by the
 //! epoch, which moves at every restart and failover. Replicas are never read.
+//!
+//! The user of the server needs `~rp:* ~f:* ~c:* ~e:* ~kb:*` (each behind the prefix) and `+get +set +mget +del +setrange +pexpire
+//! +eval +evalsha +script|load +scan +info +time +ping`; without `script|load` scripts are sent in full when first needed.
 //!
 //! # The longest time in which an eviction goes unnoticed
 //! A flush is noticed by the next claim; a restart or failover by the next connection. An eviction, which `noeviction` rules out,
@@ -35,6 +39,7 @@ use epoch::Known;
 use wire::{Lanes, Request};
 
 mod clients;
+mod ephemerals;
 mod epoch;
 mod families;
 mod handshake;
@@ -52,6 +57,9 @@ pub struct RedisOptions {
     pub url: Secret<String>,
     /// Put before every key, so that several issuers can share one database. 0 to 32 characters of `A-Z a-z 0-9 . _ : -`.
     pub key_prefix: String,
+    /// How long after its `iat` a proof may be accepted ([`ProofPolicy::acceptance_window`](keybound_proofs::ProofPolicy::acceptance_window)).
+    /// Default 60 s. A node for which it is longer than for any before it begins a new epoch.
+    pub acceptance_window: Duration,
     /// Connections of this node, 1 to 64. Default 2: one for every few worker threads is enough, and a second one is at hand when
     /// the first breaks.
     pub connections: usize,
@@ -72,6 +80,7 @@ impl RedisOptions {
         Self {
             url: Secret::new(url.into()),
             key_prefix: String::new(),
+            acceptance_window: Duration::from_secs(60),
             connections: 2,
             connect_timeout: Duration::from_millis(300),
             command_timeout: Duration::from_millis(250),
@@ -225,6 +234,7 @@ impl Names {
     const CLAIM: &[u8] = b"rp:";
     const FAMILY: &[u8] = b"f:";
     const CLIENT: &[u8] = b"c:";
+    const EPHEMERAL: &[u8] = b"e:";
     const EPOCH: &[u8] = b"kb:epoch";
 
     fn new(prefix: &str) -> Self {

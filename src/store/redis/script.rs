@@ -25,8 +25,11 @@ pub(super) static EPOCH: Script = Script { source: include_str!("epoch.lua"), di
 pub(super) static UNCLAIM: Script =
     Script { source: include_str!("unclaim.lua"), digest: LazyLock::new(|| digest(include_str!("unclaim.lua"))) };
 
+/// Compare-and-set of a short-lived record.
+pub(super) static SWAP: Script = Script { source: include_str!("swap.lua"), digest: LazyLock::new(|| digest(include_str!("swap.lua"))) };
+
 /// What a node loads before it uses a connection.
-pub(super) static ALL: [&Script; 4] = [&ADVANCE, &REVOKE, &EPOCH, &UNCLAIM];
+pub(super) static ALL: [&Script; 5] = [&ADVANCE, &REVOKE, &EPOCH, &UNCLAIM, &SWAP];
 
 impl Script {
     /// Runs the script by its digest: the server answers `NOSCRIPT` where it does not know it.

@@ -71,14 +71,14 @@ pub(super) fn require_noeviction(policy: Option<&str>) -> Result<(), StoreError>
     }
 }
 
-/// Compares the clocks of the server and of this node, read right after the server's answer.
+/// Compares the server's clock, read between `asked` and `answered` by this node's.
 ///
-/// Returns by how many ms this node's clock is ahead; the time the answer took counts in.
+/// Returns the most ms by which this node's clock can be ahead: a begin of an epoch is rather told too late than too early.
 ///
 /// # Errors
-/// [`StoreError::Unfit`] where they are more than [`CLOCK_TOLERANCE`] apart.
-pub(super) fn clock_lead(server: UnixTime, node: UnixTime) -> Result<i64, StoreError> {
-    let apart = node.since(server).max(server.since(node));
+/// [`StoreError::Unfit`] where they are more than [`CLOCK_TOLERANCE`] apart, however long the answer took.
+pub(super) fn clock_lead(server: UnixTime, asked: UnixTime, answered: UnixTime) -> Result<i64, StoreError> {
+    let apart = asked.since(server).max(server.since(answered));
     if apart > CLOCK_TOLERANCE {
         return Err(unfit(&format!(
             "its clock and this machine's are {} s apart, more than {} s; synchronise both (NTP)",
@@ -86,7 +86,7 @@ pub(super) fn clock_lead(server: UnixTime, node: UnixTime) -> Result<i64, StoreE
             CLOCK_TOLERANCE.as_secs()
         )));
     }
-    Ok(node.as_millis().saturating_sub(server.as_millis()))
+    Ok(answered.as_millis().saturating_sub(server.as_millis()))
 }
 
 /// Redis from 7.0 on; Valkey, which began at 7.2.
@@ -196,7 +196,16 @@ mod tests {
         let server = UnixTime::from_secs(1_700_000_000);
         for (node_ms, fit) in [(5000, true), (5001, false), (-5000, true), (-5001, false), (0, true)] {
             let node = UnixTime::from_millis(server.as_millis() + node_ms);
-            assert_eq!(clock_lead(server, node).ok(), fit.then_some(node_ms), "{node_ms}");
+            assert_eq!(clock_lead(server, node, node).ok(), fit.then_some(node_ms), "{node_ms}");
         }
+    }
+
+    #[test]
+    fn a_slow_answer_is_no_difference_of_clocks() {
+        let server = UnixTime::from_secs(1_700_000_000);
+        let at = |ms: i64| UnixTime::from_millis(server.as_millis() + ms);
+        assert_eq!(clock_lead(server, at(-9000), at(9000)), Ok(9000));
+        assert!(clock_lead(server, at(5001), at(9000)).is_err());
+        assert!(clock_lead(server, at(-9000), at(-5001)).is_err());
     }
 }

@@ -10,6 +10,9 @@ use keybound_testkit::redis::RedisServer;
 
 use super::{claim, claim_in, comes_to, connect, node, now, patient, until};
 
+/// How exactly the begin is told on a busy machine: an answer that takes long makes it later.
+const SLACK: Duration = Duration::from_millis(2500);
+
 async fn moved_from(store: &RedisStore, before: Epoch) -> Epoch {
     until(async || store.epoch(), |epoch| epoch.is_ok_and(|epoch| epoch.id != before.id)).await.expect("an epoch")
 }
@@ -29,7 +32,7 @@ async fn a_later_start_on_an_empty_database_has_a_past() {
     let server = RedisServer::start(&[]).await;
     let store = RedisStore::connect(patient(server.url()), Arc::new(SystemClock::new()), false, Box::new(OsEntropy)).await.unwrap();
     let since = store.epoch().unwrap().since.expect("a begin");
-    assert!(now().since(since) < Duration::from_secs(20) && since <= now(), "{since:?}");
+    assert!(now().since(since).max(since.since(now())) < SLACK, "{since:?}");
 }
 
 #[tokio::test]
@@ -181,7 +184,7 @@ async fn the_begin_is_told_by_the_nodes_own_clock() {
         let store = RedisStore::connect(patient(server.url()), clock.clone(), false, Box::new(OsEntropy)).await.unwrap();
         store.move_epoch().await.unwrap();
         let (since, now) = (store.epoch().unwrap().since.unwrap(), clock.now());
-        assert!(since <= now.plus(Duration::from_millis(5)) && now.since(since) < Duration::from_millis(1500), "{lead}");
+        assert!(now.since(since).max(since.since(now)) < SLACK, "{lead}");
     }
 }
 
@@ -195,4 +198,18 @@ async fn a_clock_six_seconds_away_is_refused_and_one_four_seconds_away_is_taken(
             assert!(error.to_string().contains("synchronise both"), "{error}");
         }
     }
+}
+
+/// R1, R5: other nodes' claims are remembered for as long as those nodes accept proofs. A node that accepts them for longer moves the
+/// epoch, once for all; one that accepts them for less does not.
+#[tokio::test]
+async fn a_node_that_accepts_proofs_for_longer_moves_the_epoch_once() {
+    let server = RedisServer::start(&[]).await;
+    let with = |seconds| RedisOptions { acceptance_window: Duration::from_secs(seconds), ..patient(server.url()) };
+    let before = connect(with(60)).await.unwrap().epoch().unwrap();
+    assert_eq!(connect(with(59)).await.unwrap().epoch().unwrap(), before);
+    let after = connect(with(61)).await.unwrap().epoch().unwrap();
+    assert_ne!(after.id, before.id);
+    assert!(after.since.is_some());
+    assert_eq!(connect(with(60)).await.unwrap().epoch().unwrap().id, after.id, "the nodes do not take turns");
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use ::redis::{Client, RedisResult, Value};
+use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisResult, Value};
 use tempfile::TempDir;
 
 /// A redis-server of its own on a free loopback port, with a temporary folder for its data. It ends when this is dropped.
@@ -24,16 +24,21 @@ impl RedisServer {
     /// Starts one with `noeviction` and these further options, and waits until it answers.
     ///
     /// # Panics
-    /// Where it does not start within ten seconds.
+    /// Where it does not start.
     pub async fn start(options: &[&str]) -> Self {
-        let server = Self {
-            folder: TempDir::new().expect("a temporary folder"),
-            port: free_port(),
-            options: options.iter().map(|&option| option.to_owned()).collect(),
-            child: Mutex::new(None),
-        };
-        server.restart().await;
-        server
+        for _ in 0..20 {
+            let server = Self {
+                folder: TempDir::new().expect("a temporary folder"),
+                port: free_port(),
+                options: options.iter().map(|&option| option.to_owned()).collect(),
+                child: Mutex::new(None),
+            };
+            // Another process may have taken the port since.
+            if server.launch().await {
+                return server;
+            }
+        }
+        panic!("redis-server does not start");
     }
 
     /// `redis://127.0.0.1:PORT`.
@@ -52,9 +57,15 @@ impl RedisServer {
     /// Where it does not start within ten seconds.
     pub async fn restart(&self) {
         self.kill();
-        let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--maxmemory-policy", "noeviction"])
-            .args(["--enable-debug-command", "yes", "--dir"])
+        assert!(self.launch().await, "redis-server does not start again on its port");
+    }
+
+    /// Starts the process and waits until it, and no other server, answers on the port; tells whether it does.
+    async fn launch(&self) -> bool {
+        // `REDIS_SERVER` names another program, say a newer version or `valkey-server`.
+        let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let child = Command::new(program)
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--maxmemory-policy", "noeviction", "--dir"])
             .arg(self.folder.path())
             .args(&self.options)
             .stdin(Stdio::null())
@@ -62,15 +73,25 @@ impl RedisServer {
             .stderr(Stdio::null())
             .spawn()
             .expect("redis-server is installed and on the PATH");
+        let ours = format!("process_id:{}", child.id());
         *self.child.lock().expect("nobody panics while holding the process") = Some(child);
         for _ in 0..1000 {
-            // A server that wants a password answers as well.
-            if self.command(&["PING"]).await.is_ok_and(|answer| answer != Value::Nil) {
-                return;
+            if let Ok(Value::BulkString(info)) = self.command(&["INFO", "server"]).await
+                && String::from_utf8_lossy(&info).lines().any(|line| line == ours)
+                && self.command(&["PING"]).await.is_ok()
+            {
+                return true;
+            }
+            let exited = match &mut *self.child.lock().expect("nobody panics while holding the process") {
+                Some(child) => !matches!(child.try_wait(), Ok(None)),
+                None => true,
+            };
+            if exited {
+                return false;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("redis-server did not answer in time");
+        false
     }
 
     /// Starts the process again on the same port, with nothing of what it held.
@@ -136,19 +157,25 @@ impl RedisServer {
         value.unwrap_or_else(|| panic!("INFO has no {name}"))
     }
 
-    /// Sends one command over a connection of its own.
+    /// Sends one command over a connection of its own, with the password that the options set.
     ///
     /// # Errors
     /// What the server or the connection says.
     pub async fn command<A: AsRef<[u8]>>(&self, words: &[A]) -> RedisResult<Value> {
-        let client = Client::open(self.url())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut info = self.url().into_connection_info()?;
+        if let Some(at) = self.options.iter().position(|option| option == "--requirepass") {
+            let settings = info.redis_settings().clone().set_password(&self.options[at + 1]);
+            info = info.set_redis_settings(settings);
+        }
+        let client = Client::open(info)?;
+        let patience = Some(Duration::from_secs(10));
+        let config = AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         let mut command = ::redis::Cmd::new();
         for word in words {
             command.arg(word.as_ref());
         }
         match connection.send_packed_command(&command).await? {
-            Value::ServerError(error) if error.code() == "NOAUTH" => Ok(Value::Okay),
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
         }
