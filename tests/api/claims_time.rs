@@ -39,8 +39,4 @@ async fn the_window_is_configured(store: Store) {
     bench.refuses_signed("6 s ahead", &bench.proof().iat_offset(6)).await;
 }
 
-both_stores!(
-    an_old_proof_is_refused,
-    a_clock_that_is_a_little_fast_is_tolerated,
-    the_window_is_configured,
-);
+both_stores!(an_old_proof_is_refused, a_clock_that_is_a_little_fast_is_tolerated, the_window_is_configured,);

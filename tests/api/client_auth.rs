@@ -131,7 +131,12 @@ async fn assert_with(service: &Service, change: impl FnOnce(&mut Value)) -> Answ
 async fn an_assertion_names_its_client_as_issuer_and_subject(store: Store) {
     let service = start(store).await;
     for name in ["iss", "sub", "aud", "exp", "jti"] {
-        refused_otherwise(&assert_with(&service, |claims| { claims.as_object_mut().expect("an object").remove(name); }).await);
+        refused_otherwise(
+            &assert_with(&service, |claims| {
+                claims.as_object_mut().expect("an object").remove(name);
+            })
+            .await,
+        );
         refused_otherwise(&assert_with(&service, |claims| claims[name] = json!(null)).await);
     }
     for name in ["iss", "sub"] {
@@ -188,7 +193,9 @@ async fn an_assertion_of_another_typ_is_refused(store: Store) {
     for typ in ["dpop+jwt", "at+jwt", "oauth-authz-req+jwt", "token-introspection+jwt", ""] {
         refused_otherwise(&with_header(json!({"alg": "ES256", "typ": typ})).send(&service).await);
     }
-    for header in [json!({"alg": "ES256"}), json!({"alg": "ES256", "typ": "JWT"}), json!({"alg": "ES256", "typ": "client-authentication+jwt"})] {
+    for header in
+        [json!({"alg": "ES256"}), json!({"alg": "ES256", "typ": "JWT"}), json!({"alg": "ES256", "typ": "client-authentication+jwt"})]
+    {
         with_header(header).send(&service).await.tokens();
     }
     refused_otherwise(&with_header(json!({"alg": "ES256", "crit": ["x"], "x": 1})).send(&service).await);
@@ -219,7 +226,13 @@ async fn an_assertion_from_a_fast_clock_is_tolerated(store: Store) {
             assert_with(&service, |claims| claims[name] = json!(now + ahead)).await.tokens();
         }
         for ahead in [65, 3600] {
-            refused_otherwise(&assert_with(&service, |claims| { claims[name] = json!(now + ahead); claims["exp"] = json!(now + ahead + 60); }).await);
+            refused_otherwise(
+                &assert_with(&service, |claims| {
+                    claims[name] = json!(now + ahead);
+                    claims["exp"] = json!(now + ahead + 60);
+                })
+                .await,
+            );
         }
     }
 }
@@ -261,7 +274,9 @@ async fn the_assertion_type_and_the_client_id_fit(store: Store) {
     let service = start(store).await;
     let signer = Client::known("signer");
     let fresh = || assertion(&signer_key(), &signer.assertion_claims(service.issuer()));
-    for kind in ["", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer", &ASSERTION_TYPE.to_uppercase(), &format!("{ASSERTION_TYPE} ")] {
+    for kind in
+        ["", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer", &ASSERTION_TYPE.to_uppercase(), &format!("{ASSERTION_TYPE} ")]
+    {
         let answer = bare(&service).assertion(&fresh()).set("client_assertion_type", kind).send(&service).await;
         assert!(matches!(answer.status(), 400 | 401), "{kind}: {}", answer.response);
     }

@@ -189,7 +189,12 @@ async fn critical_extensions_are_refused(store: Store) {
     for crit in [json!([]), json!(["exp"]), json!(["b64"]), json!(["typ"]), json!("b64"), json!(["x", "x"]), json!(null), json!({})] {
         bench.refuses_signed(&crit.to_string(), &bench.proof().header("crit", crit.clone()).header("b64", true)).await;
     }
-    bench.refuses_signed("named and there", &bench.proof().header("crit", json!(["http://example.test/x"])).header("http://example.test/x", 1)).await;
+    bench
+        .refuses_signed(
+            "named and there",
+            &bench.proof().header("crit", json!(["http://example.test/x"])).header("http://example.test/x", 1),
+        )
+        .await;
     bench.refuses_signed("an unencoded payload", &bench.proof().header("b64", false)).await;
     bench.still_works().await;
 }
@@ -267,7 +272,9 @@ async fn json_is_read_strictly(store: Store) {
     bench.refuses("a trailing comma", with(&|text| text.replacen('}', ",}", 1).into_bytes())).await;
     bench.refuses("not UTF-8", with(&|text| [&b"{\"x\":\"\xff\","[..], text[1..].as_bytes()].concat())).await;
     bench.refuses("a lone surrogate", with(&|text| text.replacen('{', "{\"x\":\"\\ud800\",", 1).into_bytes())).await;
-    bench.refuses("very deep", with(&|text| text.replacen('{', &format!("{{\"x\":{}{},", "[".repeat(200), "]".repeat(200)), 1).into_bytes())).await;
+    bench
+        .refuses("very deep", with(&|text| text.replacen('{', &format!("{{\"x\":{}{},", "[".repeat(200), "]".repeat(200)), 1).into_bytes()))
+        .await;
     bench.refuses("a header that is a list", header(&|text| format!("[{text}]").into_bytes())).await;
     bench.refuses("a header with something after it", header(&|text| format!("{text} {{}}").into_bytes())).await;
     bench.accepts("white space around and inside", with(&|text| format!(" \n{}\t\r\n", text.replace(',', " ,\n ")).into_bytes())).await;
@@ -287,8 +294,8 @@ async fn a_jwk_meant_for_something_else_is_refused(store: Store) {
 
 /// The order of the group of Ed25519, little-endian.
 const ED25519_ORDER: [u8; 32] = [
-    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0x10,
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0x10,
 ];
 
 both_stores!(

@@ -20,7 +20,13 @@ async fn the_management_token_is_needed(store: Store) {
     let service = start(store).await;
     let session = service.session("spa").await;
     let grant = format!("/admin/grants/{}", session.grant_id);
-    for (method, path) in [("POST", "/admin/grants"), ("GET", "/admin/grants?sub=alice"), ("DELETE", &grant), ("GET", "/admin/clients"), ("POST", "/admin/clients")] {
+    for (method, path) in [
+        ("POST", "/admin/grants"),
+        ("GET", "/admin/grants?sub=alice"),
+        ("DELETE", &grant),
+        ("GET", "/admin/clients"),
+        ("POST", "/admin/clients"),
+    ] {
         for token in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic x"), Some(MANAGEMENT_TOKEN)] {
             assert_eq!(unauthenticated(&service, method, path, token).await, 401, "{method} {path} {token:?}");
         }
@@ -70,7 +76,10 @@ async fn grants_are_made_listed_and_ended(store: Store) {
 async fn grants_end_together(store: Store) {
     let service = start(store).await;
     let key = Key::es256();
-    let carol = [service.session_with("spa", key.clone(), json!({"sub": "carol"})).await, service.session_with("web", Key::es256(), json!({"sub": "carol"})).await];
+    let carol = [
+        service.session_with("spa", key.clone(), json!({"sub": "carol"})).await,
+        service.session_with("web", Key::es256(), json!({"sub": "carol"})).await,
+    ];
     let dave = service.session_with("spa", key.clone(), json!({"sub": "dave"})).await;
     let erin = service.session_with("spa", Key::es256(), json!({"sub": "erin"})).await;
     assert!(matches!(service.manage("DELETE", "/admin/grants?sub=carol", None).await.status, 200 | 204));
@@ -131,7 +140,8 @@ async fn clients_are_registered_at_run_time(store: Store) {
     call().send(&service).await.tokens();
     let shown = service.manage("GET", "/admin/clients/late", None).await;
     assert_eq!((shown.status, &shown.json()["client_id"]), (200, &json!("late")));
-    let grant = service.manage("POST", "/admin/grants", Some(json!({"client_id": "late", "sub": "alice", "scope": "accounts"}))).await.json();
+    let grant =
+        service.manage("POST", "/admin/grants", Some(json!({"client_id": "late", "sub": "alice", "scope": "accounts"}))).await.json();
     let session = Session {
         client: late.clone(),
         key: Key::es256(),

@@ -41,7 +41,13 @@ async fn both_documents_say_the_same(store: Store) {
     }
     let algorithms = list("token_endpoint_auth_signing_alg_values_supported");
     assert!(algorithms.contains(&"ES256".to_owned()) && !algorithms.contains(&"none".to_owned()), "{algorithms:?}");
-    for name in ["response_types_supported", "scopes_supported", "subject_types_supported", "id_token_signing_alg_values_supported", "claims_supported"] {
+    for name in [
+        "response_types_supported",
+        "scopes_supported",
+        "subject_types_supported",
+        "id_token_signing_alg_values_supported",
+        "claims_supported",
+    ] {
         assert!(!list(name).is_empty());
     }
 }

@@ -17,9 +17,14 @@ async fn the_field_name_is_case_insensitive(store: Store) {
 /// DPOP-4.1-01, JOSE-15
 async fn a_value_with_characters_outside_a_jwt_is_refused(store: Store) {
     let bench = Bench::new(store).await;
-    for (what, from, to) in
-        [("a space", ".", ". "), ("a comma", ".", ",."), ("padding", ".", "=."), ("a plus", ".", "+."), ("a tab", ".", "\t."), ("a quote", ".", "\".")]
-    {
+    for (what, from, to) in [
+        ("a space", ".", ". "),
+        ("a comma", ".", ",."),
+        ("padding", ".", "=."),
+        ("a plus", ".", "+."),
+        ("a tab", ".", "\t."),
+        ("a quote", ".", "\"."),
+    ] {
         let proof = bench.sign(&bench.proof());
         bench.refuses(what, proof.replacen(from, to, 1)).await;
     }
@@ -86,7 +91,9 @@ async fn a_proof_is_limited_in_size(store: Store) {
 async fn another_typ_is_refused(store: Store) {
     let bench = Bench::new(store).await;
     bench.refuses_signed("no typ", &bench.proof().without_header("typ")).await;
-    for typ in [json!("JWT"), json!("at+jwt"), json!("dpop"), json!("DPOP+JWT"), json!("application/dpop+jwt"), json!(""), json!(1), Value::Null] {
+    for typ in
+        [json!("JWT"), json!("at+jwt"), json!("dpop"), json!("DPOP+JWT"), json!("application/dpop+jwt"), json!(""), json!(1), Value::Null]
+    {
         bench.refuses_signed(&typ.to_string(), &bench.proof().header("typ", typ.clone())).await;
     }
     bench.refuses_signed("a list", &bench.proof().header("typ", json!(["dpop+jwt"]))).await;
@@ -98,8 +105,22 @@ async fn an_algorithm_off_the_list_is_refused(store: Store) {
     let bench = Bench::new(store).await;
     bench.refuses_signed("no alg", &bench.proof().without_header("alg")).await;
     for alg in [
-        json!("none"), json!("None"), json!("NONE"), json!("HS256"), json!("RS256"), json!("ES256K"), json!("ES512"), json!("PS384"),
-        json!("es256"), json!("ESP256"), json!("ES256 "), json!(""), json!(1), json!(true), json!(["ES256"]), Value::Null,
+        json!("none"),
+        json!("None"),
+        json!("NONE"),
+        json!("HS256"),
+        json!("RS256"),
+        json!("ES256K"),
+        json!("ES512"),
+        json!("PS384"),
+        json!("es256"),
+        json!("ESP256"),
+        json!("ES256 "),
+        json!(""),
+        json!(1),
+        json!(true),
+        json!(["ES256"]),
+        Value::Null,
     ] {
         bench.refuses_signed(&alg.to_string(), &bench.proof().header("alg", alg.clone())).await;
     }
@@ -183,7 +204,18 @@ async fn iat_is_a_number(store: Store) {
     let bench = Bench::new(store).await;
     bench.refuses_signed("none", &bench.proof().without_claim("iat")).await;
     let now = keybound_testkit::time::now();
-    for iat in [json!(now.to_string()), json!(null), json!(true), json!([now]), json!({}), json!(""), json!(i64::MIN), json!(i64::MAX), json!(0), json!(-now)] {
+    for iat in [
+        json!(now.to_string()),
+        json!(null),
+        json!(true),
+        json!([now]),
+        json!({}),
+        json!(""),
+        json!(i64::MIN),
+        json!(i64::MAX),
+        json!(0),
+        json!(-now),
+    ] {
         bench.refuses_signed(&iat.to_string(), &bench.proof().claim("iat", iat.clone())).await;
     }
     let raw = |iat: &str| {
@@ -204,7 +236,9 @@ async fn iat_is_a_number(store: Store) {
 async fn unknown_members_are_tolerated(store: Store) {
     let bench = Bench::new(store).await;
     bench.accepts_signed("in the header", &bench.proof().header("x-extra", json!({"a": [1, 2]}))).await;
-    bench.accepts_signed("in the claims", &bench.proof().claim("extra", json!({"a": [1, 2]})).claim("iss", "me").claim("aud", json!(["x"]))).await;
+    bench
+        .accepts_signed("in the claims", &bench.proof().claim("extra", json!({"a": [1, 2]})).claim("iss", "me").claim("aud", json!(["x"])))
+        .await;
     bench.accepts_signed("in the jwk", &bench.proof().jwk("kid", "k1").jwk("use", "sig").jwk("x-extra", 1)).await;
 }
 
@@ -227,7 +261,8 @@ async fn only_the_embedded_key_verifies_the_signature(store: Store) {
         shown.with_signature(bench.session.key.sign(signed.signing_input().as_bytes()))
     };
     bench.refuses("a signature of another proof", swapped).await;
-    let pointing = bench.proof().header("kid", other.jkt()).header("jku", "http://127.0.0.1:9/jwks").header("x5u", "http://127.0.0.1:9/x5u");
+    let pointing =
+        bench.proof().header("kid", other.jkt()).header("jku", "http://127.0.0.1:9/jwks").header("x5u", "http://127.0.0.1:9/x5u");
     bench.refuses("a kid of the key that signed", pointing.sign(&other)).await;
     bench.accepts("pointers are not followed", bench.sign(&pointing)).await;
 }

@@ -110,7 +110,8 @@ async fn a_public_clients_refresh_token_is_always_bound(store: Store) {
     session.refresh().prove(&Key::es256()).send(&service).await.invalid_grant();
     let tokens = session.refresh().send(&service).await.tokens();
     assert_eq!((&tokens["token_type"], &tokens["dpop_access_token_bound"]), (&json!("Bearer"), &json!(false)));
-    let ungranted = service.manage("POST", "/admin/grants", Some(json!({"client_id": "bearer-spa", "sub": "alice", "scope": "accounts"}))).await;
+    let ungranted =
+        service.manage("POST", "/admin/grants", Some(json!({"client_id": "bearer-spa", "sub": "alice", "scope": "accounts"}))).await;
     assert_eq!(ungranted.status, 400, "no unbound family exists: {ungranted}");
 }
 
@@ -141,7 +142,13 @@ async fn tokens_that_are_no_good_are_indistinguishable(store: Store) {
             format!("{}{replacement}{}", &good[..position], &good[position + 1..])
         })
         .collect();
-    mangled.extend(["unknown".to_owned(), "kbr_".to_owned(), format!("kbr_{}", b64([7; 38])), format!("{good}A"), good[..good.len() - 1].to_owned()]);
+    mangled.extend([
+        "unknown".to_owned(),
+        "kbr_".to_owned(),
+        format!("kbr_{}", b64([7; 38])),
+        format!("{good}A"),
+        good[..good.len() - 1].to_owned(),
+    ]);
     mangled.extend([good.to_uppercase(), format!("{good}="), format!(" {good}"), good.replacen("kbr_", "", 1), "x".repeat(5000)]);
     mangled.push(foreign.refresh_token.clone());
     for endpoint in Endpoint::ALL {
@@ -185,7 +192,9 @@ async fn scope_is_narrowed_for_one_access_token(store: Store) {
         assert_eq!(narrow["scope"], "payments");
         assert_eq!(access_claims(&narrow)["scope"], "payments");
         session.keep(&narrow);
-        for full in [session.call(endpoint), session.call(endpoint).set("scope", ""), session.call(endpoint).set("scope", "payments accounts")] {
+        for full in
+            [session.call(endpoint), session.call(endpoint).set("scope", ""), session.call(endpoint).set("scope", "payments accounts")]
+        {
             let full = full.send(&service).await.tokens();
             assert_eq!(full["scope"], "accounts payments");
         }
@@ -198,7 +207,8 @@ async fn resource_narrows_the_audience(store: Store) {
     let service = start(store).await;
     let session = service.session_with("spa", Key::es256(), json!({"scope": "accounts payments"})).await;
     let full = access_claims(&session.refresh().send(&service).await.tokens());
-    let mut audiences: Vec<String> = full["aud"].as_array().expect("two audiences").iter().map(|aud| aud.as_str().unwrap_or_default().to_owned()).collect();
+    let mut audiences: Vec<String> =
+        full["aud"].as_array().expect("two audiences").iter().map(|aud| aud.as_str().unwrap_or_default().to_owned()).collect();
     audiences.sort();
     assert_eq!(audiences, ["https://api.example.test/accounts", "https://api.example.test/payments"]);
     let one = session.refresh().set("resource", "https://api.example.test/accounts").send(&service).await.tokens();
@@ -340,14 +350,26 @@ async fn reuse_without_authentication_ends_nothing(store: Store) {
     let stranger = keybound_testkit::Client::known("other-web");
     session.call_with(Endpoint::Refresh, &first).login(&stranger).send(&service).await.invalid_grant();
     let wrong = session.client.basic("wrong-secret-0123456789");
-    session.call_with(Endpoint::Refresh, &first).without_header("Authorization").header("Authorization", wrong).send(&service).await.refused(401, "invalid_client");
+    session
+        .call_with(Endpoint::Refresh, &first)
+        .without_header("Authorization")
+        .header("Authorization", wrong)
+        .send(&service)
+        .await
+        .refused(401, "invalid_client");
     session.rotate(&service).await;
 }
 
 /// TEP-11: `id_token` comes with the scope `openid` and without it not.
 async fn an_id_token_comes_with_openid_only(store: Store) {
     let service = start(store).await;
-    let session = service.session_with("spa", Key::es256(), json!({"auth_time": 1_700_000_000, "acr": "gold", "claims": {"email": "alice@example.test", "iss": "evil"}})).await;
+    let session = service
+        .session_with(
+            "spa",
+            Key::es256(),
+            json!({"auth_time": 1_700_000_000, "acr": "gold", "claims": {"email": "alice@example.test", "iss": "evil"}}),
+        )
+        .await;
     let tokens = session.refresh().send(&service).await.tokens();
     let (header, claims, _, _) = split(tokens["id_token"].as_str().expect("an ID token"));
     assert_ne!(header["typ"], "at+jwt");

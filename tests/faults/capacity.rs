@@ -10,8 +10,7 @@ use crate::start_with;
 /// SEC-05, SEC-08: a full ledger refuses with 503, forgets nothing, and recovers (R6).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_ledger_refuses_and_recovers() {
-    let settings =
-        Settings::default().with("store.ledger_capacity", 64).with("dpop.proof_max_age_s", 5).with("dpop.clock_skew_s", 1);
+    let settings = Settings::default().with("store.ledger_capacity", 64).with("dpop.proof_max_age_s", 5).with("dpop.clock_skew_s", 1);
     let service = start_with(Store::Embedded, settings).await;
     let session = service.session("spa").await;
     let (client, key) = (Client::known("web"), Key::es256());

@@ -111,7 +111,12 @@ async fn a_crash_revives_no_old_token(store: Store) {
     service.kill();
     service.restart().await;
     let nonce = service.nonce().await;
-    session.call_with(keybound_testkit::Endpoint::Refresh, &first).prove_with_nonce(&session.key, &nonce).send(&service).await.invalid_grant();
+    session
+        .call_with(keybound_testkit::Endpoint::Refresh, &first)
+        .prove_with_nonce(&session.key, &nonce)
+        .send(&service)
+        .await
+        .invalid_grant();
     session.refresh().prove_with_nonce(&session.key, &nonce).send(&service).await.invalid_grant();
 }
 
