@@ -178,7 +178,7 @@ async fn a_registration_is_checked(store: Store) {
         with("unheard_of", json!(1)),
         with("token_endpoint_auth_method", json!("tls_client_auth")),
         with("token_endpoint_auth_method", json!("none")),
-        with("client_secret", json!("short")),
+        with("client_secret", json!("")),
         with("grant_types", json!(["password"])),
         with("dpop_bound_access_tokens", json!("yes")),
         with("client_id", json!("")),
