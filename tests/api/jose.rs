@@ -244,6 +244,8 @@ async fn base64url_is_read_strictly(store: Store) {
     let last = signature.chars().last().expect("not empty");
     let respelled = char::from(u8::try_from(last).expect("ASCII") + 1);
     bench.refuses("unused bits", format!("{}.{}.{}{respelled}", parts[0], parts[1], &signature[..signature.len() - 1])).await;
+    // A control character is no header value: HTTP itself refuses it.
+    assert_eq!(bench.present(format!("{good}\u{b}")).await.status(), 400);
     bench.accepts("the canonical spelling", good).await;
 }
 

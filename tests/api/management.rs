@@ -113,6 +113,7 @@ async fn a_grant_is_checked(store: Store) {
         with("unheard_of", json!(1)),
         with("resource", json!(["https://elsewhere.example.test/"])),
         with("authorization_details", json!([{"no_type": 1}])),
+        with("authorization_details", json!([{"type": "not_registered"}])),
         json!({"client_id": "spa", "sub": "alice", "scope": "accounts"}),
         json!({"sub": "alice", "scope": "accounts", "jkt": jkt}),
         json!([]),
