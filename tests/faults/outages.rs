@@ -30,11 +30,19 @@ async fn until_ready(service: &Service) {
     }
 }
 
-/// Refreshes with a current nonce.
+/// L1: refreshes with a current nonce, within three tries. A client that signs assertions may be asked to come again once: what it signed
+/// in the very second in which the epoch began could have been used before.
 async fn refresh_with_nonce(service: &Service, session: &mut Session) {
     let nonce = service.nonce().await;
-    let tokens = session.refresh().prove_with_nonce(&session.key, &nonce).send(service).await.tokens();
-    session.keep(&tokens);
+    for _ in 0..2 {
+        let answer = session.refresh().prove_with_nonce(&session.key, &nonce).send(service).await;
+        match answer.response.header("Retry-After") {
+            None => return session.keep(&answer.tokens()),
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.parse().expect("seconds"))).await,
+        }
+    }
+    let answer = session.refresh().prove_with_nonce(&session.key, &nonce).send(service).await;
+    session.keep(&answer.tokens());
 }
 
 /// SEC-08, REF-04: while Redis is gone every answer is 503, never `invalid_grant`; when it is back every family is there.
