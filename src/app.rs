@@ -140,9 +140,15 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
     let keys = loaded.keys;
 
     let proof_policy = proof_policy(config);
+    let acceptance_window = proof_policy.acceptance_window(config.dpop.nonce_step());
     let (families, records, ephemerals, ledger, health, backend) = match config.store.kind {
         StoreKind::Embedded => {
-            let options = EmbeddedOptions { ledger_capacity: config.store.ledger_capacity, ..EmbeddedOptions::default() };
+            let options = EmbeddedOptions {
+                ledger_capacity: config.store.ledger_capacity,
+                max_claim_life: acceptance_window + proof_policy.clock_skew + proof_policy.clock_spread,
+                acceptance_window,
+                ..EmbeddedOptions::default()
+            };
             let Embedded { store, ledger, .. } = embedded::open(&config.store.path, options, now, &mut OsEntropy)?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
@@ -152,7 +158,7 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         StoreKind::Redis => {
             // Standalone Redis is one server; the configuration was checked for that.
             let url = config.store.urls.first().map_or(DEFAULT_REDIS, |url| url.expose().as_str());
-            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), ..RedisOptions::new(url) };
+            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), acceptance_window, ..RedisOptions::new(url) };
             let store = RedisStore::connect(options, Arc::clone(&clock), loaded.created, Box::new(OsEntropy)).await?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
