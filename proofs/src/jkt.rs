@@ -1,6 +1,7 @@
 //! JWK thumbprints (RFC 7638) as the name of a key.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -10,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 /// The SHA-256 thumbprint of a public key (RFC 7638), the `jkt` of RFC 9449 section 6.1: 32 bytes, written as 43 characters.
 ///
 /// Comparison takes the same time wherever two thumbprints differ.
-#[derive(Clone, Copy, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Eq, PartialOrd, Ord)]
 pub struct Jkt([u8; Self::LEN]);
 
 impl Jkt {
@@ -31,6 +32,12 @@ impl Jkt {
 impl PartialEq for Jkt {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Hash for Jkt {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

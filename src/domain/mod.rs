@@ -1,10 +1,18 @@
 //! Pure state: no I/O, no clock, no HTTP.
 
+pub mod authorization_details;
+pub mod client;
 pub mod client_id;
 pub mod family;
 pub mod grant;
+pub mod pkce;
+pub mod redirect_uri;
+pub mod resource;
 pub mod scope;
+pub mod strict_json;
 
+pub use authorization_details::AuthorizationDetails;
+pub use client::{AuthMethod, Client, ClientMetadata, GrantType};
 pub use client_id::ClientId;
 pub use family::{Advance, Advanced, Binding, Family, FamilyId, FamilyState, Generation, Refusal, RevokeReason};
 pub use grant::Grant;

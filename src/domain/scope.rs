@@ -55,6 +55,13 @@ impl Scope {
     }
 }
 
+impl<'a> FromIterator<&'a str> for Scope {
+    /// Of tokens that were already checked.
+    fn from_iter<T: IntoIterator<Item = &'a str>>(tokens: T) -> Self {
+        Self(tokens.into_iter().map(str::to_owned).collect())
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, token) in self.0.iter().enumerate() {

@@ -1,7 +1,10 @@
 //! What the service keeps, as traits; one conformance suite holds every backend to them.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use keybound_proofs::{Jkt, UnixTime};
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Advance, Advanced, ClientId, Family, FamilyId, RevokeReason};
 
@@ -100,6 +103,86 @@ pub trait ClientRecords: Send + Sync {
     /// # Errors
     /// [`StoreError`] where the store can't tell.
     async fn clients(&self) -> Result<Vec<(ClientId, Vec<u8>)>, StoreError>;
+}
+
+/// Short-lived records that move from state to state, each move at most once: pushed requests, interactions, codes, revoked access
+/// tokens. Lost at a restart of the embedded store, which then only costs a sign-in that was under way.
+#[async_trait]
+pub trait Ephemerals: Send + Sync {
+    /// Stores a record under a new name for `ttl`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the outcome is unknown, or the store holds as many records as it may: a live one is never evicted.
+    async fn keep(&self, name: &EphemeralName, record: &[u8], ttl: Duration, now: UnixTime) -> Result<(), StoreError>;
+
+    /// The record as it is now, if it is there and not over.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store can't tell.
+    async fn peek(&self, name: &EphemeralName, now: UnixTime) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Replaces `expected` by `next`, which lives for `ttl` from now on: one atomic step. A repetition of the same step after a
+    /// lost answer finds `next` and says [`Swapped::Other`]; callers put something unique into `next` to know their own.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the outcome is unknown.
+    async fn swap(&self, name: &EphemeralName, expected: &[u8], next: &[u8], ttl: Duration, now: UnixTime) -> Result<Swapped, StoreError>;
+}
+
+/// What [`Ephemerals::swap`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swapped {
+    /// What was expected; it is replaced.
+    Done,
+    /// Another record, left as it is.
+    Other(Vec<u8>),
+    /// Nothing.
+    Gone,
+}
+
+/// The name of a short-lived record: a kind, and 16 bytes of the SHA-256 of the handle that its holder knows. The store never sees
+/// the handle itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct EphemeralName {
+    /// What kind of record it is: keeps the kinds apart.
+    pub kind: EphemeralKind,
+    /// Digest of the handle.
+    pub digest: [u8; 16],
+}
+
+/// The kinds of short-lived records.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EphemeralKind {
+    /// A pushed authorization request (RFC 9126).
+    PushedRequest,
+    /// A sign-in under way.
+    Interaction,
+    /// An authorization code.
+    Code,
+    /// The `jti` of an access token that was revoked alone.
+    RevokedAccessToken,
+}
+
+impl EphemeralKind {
+    /// One byte for key names.
+    pub const fn tag(self) -> u8 {
+        match self {
+            Self::PushedRequest => b'p',
+            Self::Interaction => b'i',
+            Self::Code => b'o',
+            Self::RevokedAccessToken => b'x',
+        }
+    }
+}
+
+impl EphemeralName {
+    /// The name of the record whose holder knows `handle`.
+    pub fn of(kind: EphemeralKind, handle: &str) -> Self {
+        let hash = Sha256::digest(handle.as_bytes());
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hash[..16]);
+        Self { kind, digest }
+    }
 }
 
 /// Whether the store can be used, for `/readyz`.

@@ -2,6 +2,7 @@
 
 mod crash;
 mod embedded;
+mod redis;
 mod replay_window;
 mod restart;
 mod seeded_bugs;

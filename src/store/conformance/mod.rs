@@ -3,6 +3,7 @@
 //! A backend's tests hand [`run`] a function that makes an empty [`Backend`], and run it on a multi-threaded runtime. The parts can
 //! also be called one by one: a failure names the row, the seed or the invariant.
 
+pub mod ephemerals;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,1 +1,333 @@
-//! placeholder
+//! Claims, families and client records on one Redis or Valkey server, shared by any number of nodes.
+//!
+//! Keys, each behind the configured prefix; none holds a secret, a token or a raw `jti`:
+//!
+//! | key | value | lives |
+//! |---|---|---|
+//! | `rp:` + 16 bytes | the attempt that recorded the claim, 8 bytes | as long as the proof could be accepted |
+//! | `f:` + 16 bytes | a family, in the layout of [`record`](crate::store::record) | until it expires, and a minute |
+//! | `c:` + `client_id` | a client record | until it is removed |
+//! | `e:` + kind + 16 bytes | a sign-in under way, a code, a pushed request | minutes |
+//! | `kb:epoch` | the replay epoch of this server's memory | for ever |
+//!
+//! What is *not* promised: a write that the server acknowledged survives what the server's own persistence survives
+//! (`appendfsync everysec`: up to a second is lost with the power). Families heal such a loss by rolling forward; claims by the
+//! epoch, which moves at every restart and failover. Replicas are never read.
+//!
+//! The user of the server needs `~rp:* ~f:* ~c:* ~e:* ~kb:*` (each behind the prefix) and `+get +set +mget +del +setrange +pexpire
+//! +eval +evalsha +script|load +scan +info +time +ping`; without `script|load` scripts are sent in full when first needed.
+//!
+//! # The longest time in which an eviction goes unnoticed
+//! A flush is noticed by the next claim; a restart or failover by the next connection. An eviction, which `noeviction` rules out,
+//! can only happen after somebody changed the policy of the running server; the watch asks once a second.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keybound_proofs::{Entropy, Epoch, UnixTime};
+use parking_lot::{Mutex, RwLock};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, Value};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::secret::Secret;
+use crate::store::{StoreError, StoreHealth};
+use epoch::Known;
+use wire::{Lanes, Request};
+
+mod clients;
+mod ephemerals;
+mod epoch;
+mod families;
+mod handshake;
+mod keeper;
+mod ledger;
+mod scan;
+mod script;
+mod server;
+mod wire;
+
+/// Where the server is and how long to wait for it. The sum of the waits keeps a refusal within one second.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    /// `redis://[user[:password]@]host[:port][/database]`, or `unix:///path`.
+    pub url: Secret<String>,
+    /// Put before every key, so that several issuers can share one database. 0 to 32 characters of `A-Z a-z 0-9 . _ : -`.
+    pub key_prefix: String,
+    /// How long after its `iat` a proof may be accepted ([`ProofPolicy::acceptance_window`](keybound_proofs::ProofPolicy::acceptance_window)).
+    /// Default 60 s. A node for which it is longer than for any before it begins a new epoch.
+    pub acceptance_window: Duration,
+    /// Connections of this node, 1 to 64. Default 2: one for every few worker threads is enough, and a second one is at hand when
+    /// the first breaks.
+    pub connections: usize,
+    /// For making a connection. Default 300 ms.
+    pub connect_timeout: Duration,
+    /// For one answer. Default 250 ms.
+    pub command_timeout: Duration,
+    /// For a whole operation with its one repetition. Default 800 ms.
+    pub operation_timeout: Duration,
+}
+
+impl RedisOptions {
+    /// The most characters of a key prefix.
+    pub const MAX_PREFIX: usize = 32;
+
+    /// The defaults, for the server at `url`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: Secret::new(url.into()),
+            key_prefix: String::new(),
+            acceptance_window: Duration::from_secs(60),
+            connections: 2,
+            connect_timeout: Duration::from_millis(300),
+            command_timeout: Duration::from_millis(250),
+            operation_timeout: Duration::from_millis(800),
+        }
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        if self.key_prefix.len() > Self::MAX_PREFIX || !self.key_prefix.bytes().all(plain) {
+            return Err(StoreError::Unfit("redis: a key prefix is up to 32 characters of A-Z a-z 0-9 . _ : -".to_owned()));
+        }
+        if !(1..=64).contains(&self.connections) {
+            return Err(StoreError::Unfit("redis: the number of connections is 1 to 64".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// The store. Make one per process; it keeps its connections by itself until it is closed or dropped.
+pub struct RedisStore {
+    shared: Arc<Shared>,
+    keepers: Vec<JoinHandle<()>>,
+}
+
+/// What the keepers of the connections and the callers of the store have in common.
+struct Shared {
+    client: Client,
+    options: RedisOptions,
+    names: Names,
+    clock: Arc<dyn Clock>,
+    entropy: Mutex<Box<dyn Entropy + Send>>,
+    lanes: Lanes,
+    /// Why there is no connection, for those who ask.
+    trouble: Mutex<Option<StoreError>>,
+    epoch: RwLock<Option<Known>>,
+    /// Held while the epoch is being agreed on: one look at the server settles it for all who wait.
+    settling: tokio::sync::Mutex<()>,
+    /// An attempt's number must differ from that of any other attempt on the same key, and need not be secret: it begins at random.
+    next_attempt: AtomicU64,
+    next_serial: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl RedisStore {
+    /// Connects, looks at the server, agrees on the replay epoch, and keeps doing so in the background of the calling Tokio runtime.
+    ///
+    /// `first_start` states that this service never answered a request before: only then, and only if the database holds no claim
+    /// and no family under the prefix, the epoch begins without a past, and no nonce is demanded. Say `true` only where it is
+    /// known from elsewhere (say, because the signing keys were just made): an empty database alone may have been flushed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfit`] with what to change: address, version (Redis 7.0 or later, Valkey), role, `maxmemory-policy`,
+    /// permissions, clock. [`StoreError::Unavailable`] where the server can't be reached or is still loading.
+    pub async fn connect(
+        options: RedisOptions,
+        clock: Arc<dyn Clock>,
+        first_start: bool,
+        mut entropy: Box<dyn Entropy + Send>,
+    ) -> Result<Arc<Self>, StoreError> {
+        options.check()?;
+        let client = client(&options)?;
+        let mut start = [0; 8];
+        entropy.fill(&mut start);
+        let shared = Arc::new(Shared {
+            client,
+            names: Names::new(&options.key_prefix),
+            clock,
+            entropy: Mutex::new(entropy),
+            lanes: Lanes::new(options.connections, options.operation_timeout),
+            options,
+            trouble: Mutex::new(None),
+            epoch: RwLock::new(None),
+            settling: tokio::sync::Mutex::new(()),
+            next_attempt: AtomicU64::new(u64::from_be_bytes(start)),
+            next_serial: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        });
+        for seat in 0..shared.lanes.seats() {
+            let lane = shared.establish(seat, first_start).await?;
+            shared.lanes.publish(lane);
+        }
+        let keepers = (0..shared.lanes.seats()).map(|seat| tokio::spawn(keeper::keep(Arc::clone(&shared), seat))).collect();
+        Ok(Arc::new(Self { shared, keepers }))
+    }
+
+    /// Begins a new replay epoch on all nodes: for operators, and where a clock was found to have stepped.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it is not known to have begun.
+    pub async fn move_epoch(&self) -> Result<Epoch, StoreError> {
+        let lane = self.shared.lanes.mine().ok_or_else(|| self.shared.trouble())?;
+        self.shared.move_epoch(&lane.connection).await
+    }
+}
+
+#[async_trait]
+impl StoreHealth for RedisStore {
+    /// Sends `PING` over one of the connections; each of them was found fit within the last second or so.
+    async fn check(&self) -> Result<(), StoreError> {
+        let ping = redis::cmd("PING");
+        self.shared.send(Request::Command(&ping)).await.map(|_| ())
+    }
+
+    /// Nothing is held back in memory, so there is nothing to write. The epoch stays: the claims are on the server.
+    async fn close(&self, _now: UnixTime) -> Result<(), StoreError> {
+        self.shared.closed.store(true, Ordering::Release);
+        self.keepers.iter().for_each(JoinHandle::abort);
+        self.shared.lanes.retire_all();
+        *self.shared.trouble.lock() = Some(StoreError::Unavailable("the store was closed".to_owned()));
+        Ok(())
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.keepers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Sends `request`, perhaps twice: see [`Lanes::send`].
+    async fn send(&self, request: Request<'_>) -> Result<wire::Answer, StoreError> {
+        self.lanes.send(request).await.map_err(|fault| self.explain(fault))
+    }
+
+    /// A fault in words; for want of a connection, why there is none.
+    fn explain(&self, fault: wire::Fault) -> StoreError {
+        if fault == wire::Fault::NoLane { self.trouble() } else { fault.into_store_error() }
+    }
+
+    /// Why there is no connection.
+    fn trouble(&self) -> StoreError {
+        self.trouble.lock().clone().unwrap_or_else(|| wire::Fault::NoLane.into_store_error())
+    }
+}
+
+/// The names of the keys.
+#[derive(Clone, Debug)]
+struct Names {
+    prefix: Vec<u8>,
+}
+
+impl Names {
+    const CLAIM: &[u8] = b"rp:";
+    const FAMILY: &[u8] = b"f:";
+    const CLIENT: &[u8] = b"c:";
+    const EPHEMERAL: &[u8] = b"e:";
+    const EPOCH: &[u8] = b"kb:epoch";
+
+    fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.as_bytes().to_vec() }
+    }
+
+    fn key(&self, kind: &[u8], name: &[u8]) -> Vec<u8> {
+        [&self.prefix, kind, name].concat()
+    }
+
+    /// A `MATCH` pattern for all keys of one kind. The prefix holds no character that means something in a pattern.
+    fn pattern(&self, kind: &[u8]) -> Vec<u8> {
+        self.key(kind, b"*")
+    }
+
+    /// What stands after prefix and kind.
+    fn name_in<'a>(&self, kind: &[u8], key: &'a [u8]) -> Option<&'a [u8]> {
+        key.strip_prefix(self.prefix.as_slice())?.strip_prefix(kind)
+    }
+}
+
+/// The longest lifetime of a key, about 100 years: what is longer would overflow the server's arithmetic.
+const LONGEST_TTL_MS: i64 = 100 * 366 * 86_400_000;
+
+/// The server refuses a lifetime of zero, and takes one that is too long for an error.
+fn ttl_ms(ms: i64) -> i64 {
+    ms.clamp(1, LONGEST_TTL_MS)
+}
+
+fn client(options: &RedisOptions) -> Result<Client, StoreError> {
+    let malformed = |_| {
+        StoreError::Unfit("redis: the url is not `redis://[user[:password]@]host[:port][/database]` (TLS is not supported yet)".to_owned())
+    };
+    let info = options.url.expose().as_str().into_connection_info().map_err(malformed)?;
+    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        return Err(StoreError::Unfit("redis: TLS (`rediss://`) is not supported yet; use a tunnel or a local socket".to_owned()));
+    }
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    Client::open(info.set_tcp_settings(tcp)).map_err(malformed)
+}
+
+fn odd_answer() -> StoreError {
+    StoreError::Unreadable("redis gave an answer of an unexpected form".to_owned())
+}
+
+/// The bytes of a string; `None` for nil.
+fn bytes(value: Value) -> Result<Option<Vec<u8>>, StoreError> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        Value::SimpleString(text) => Ok(Some(text.into_bytes())),
+        _ => Err(odd_answer()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_prefix_is_taken_and_one_with_pattern_characters_is_refused() {
+        for (prefix, good) in [("", true), ("a.b_c:d-9:", true), ("a*", false), ("a b", false), ("[", false)] {
+            let options = RedisOptions { key_prefix: prefix.to_owned(), ..RedisOptions::new("redis://127.0.0.1/") };
+            assert_eq!(options.check().is_ok(), good, "{prefix}");
+        }
+        for (length, good) in [(31, true), (32, true), (33, false)] {
+            let options = RedisOptions { key_prefix: "p".repeat(length), ..RedisOptions::new("redis://127.0.0.1/") };
+            assert_eq!(options.check().is_ok(), good, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_connections_has_bounds() {
+        for (connections, good) in [(0, false), (1, true), (64, true), (65, false)] {
+            let options = RedisOptions { connections, ..RedisOptions::new("redis://127.0.0.1/") };
+            assert_eq!(options.check().is_ok(), good, "{connections}");
+        }
+    }
+
+    /// A2: the url may hold a password.
+    #[test]
+    fn the_url_is_not_printed() {
+        let options = RedisOptions::new("redis://user:hunter2@127.0.0.1:6379/0");
+        assert!(!format!("{options:?}").contains("hunter2"));
+        assert!(client(&options).is_ok());
+        let broken = client(&RedisOptions::new("postgres://user:hunter2@127.0.0.1")).unwrap_err();
+        assert!(!broken.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn lifetimes_stay_within_what_the_server_takes() {
+        for (ms, kept) in [(i64::MIN, 1), (0, 1), (1, 1), (2, 2), (LONGEST_TTL_MS + 1, LONGEST_TTL_MS), (i64::MAX, LONGEST_TTL_MS)] {
+            assert_eq!(ttl_ms(ms), kept);
+        }
+    }
+}

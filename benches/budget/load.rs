@@ -1,0 +1,94 @@
+//! Load on servers that run as processes of their own.
+
+use std::process::{Child, Command};
+
+use keybound_testkit::http::{Connection, Request};
+use keybound_testkit::service::{Service, Settings, Store, free_address};
+
+use crate::{ROUNDS, median};
+
+/// Keep-alive connections.
+const CONNECTIONS: usize = 64;
+/// Requests per connection and round.
+const REQUESTS: usize = 60;
+
+/// CPU time of the bare server per request, in microseconds.
+pub(crate) async fn bare_server() -> f64 {
+    let address = free_address();
+    let own = std::env::current_exe().expect("the path of this bench");
+    let server = Running(Command::new(own).env("KEYBOUND_BARE_SERVER", address.to_string()).spawn().expect("the bare server starts"));
+    let mut connections: Vec<Connection> = (0..CONNECTIONS).map(|_| Connection::new(address)).collect();
+    let body = vec![b'b'; 300];
+    let request = Request::new("POST", "/").header("DPoP", vec![b'd'; 640]).body("application/x-www-form-urlencoded", body);
+    // The first connection also waits until the server listens.
+    while connections[0].send(&request).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let mut rounds = Vec::new();
+    for _ in 0..=ROUNDS {
+        let before = cpu_micros(server.0.id());
+        let mut tasks = tokio::task::JoinSet::new();
+        for mut connection in connections.drain(..) {
+            let request = request.clone();
+            tasks.spawn(async move {
+                for _ in 0..REQUESTS {
+                    connection.send(&request).await.expect("an answer");
+                }
+                connection
+            });
+        }
+        connections = tasks.join_all().await;
+        rounds.push((cpu_micros(server.0.id()) - before) / (CONNECTIONS * REQUESTS) as f64);
+    }
+    // The first round warms up.
+    median(rounds.split_off(1))
+}
+
+/// CPU time of Keybound per refresh, in microseconds.
+pub(crate) async fn refreshes(store: Store) -> f64 {
+    let service = Service::start(env!("CARGO_BIN_EXE_keybound"), store, Settings::default()).await;
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push((service.session("spa").await, service.connect()));
+    }
+    let mut rounds = Vec::new();
+    for _ in 0..=ROUNDS {
+        let before = cpu_micros(service.pid());
+        let mut tasks = tokio::task::JoinSet::new();
+        for (mut session, mut connection) in clients.drain(..) {
+            tasks.spawn(async move {
+                for _ in 0..REQUESTS {
+                    let answer = session.refresh().send_on(&mut connection).await.expect("an answer");
+                    session.keep(&answer.tokens());
+                }
+                (session, connection)
+            });
+        }
+        clients = tasks.join_all().await;
+        rounds.push((cpu_micros(service.pid()) - before) / (CONNECTIONS * REQUESTS) as f64);
+    }
+    median(rounds.split_off(1))
+}
+
+/// User and system time of a process so far, in microseconds.
+fn cpu_micros(pid: u32) -> f64 {
+    let mut nanos = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of the process") {
+        let path = thread.expect("a thread").path().join("schedstat");
+        // A thread may end while the list is read; its time is then lost, which the median forgives.
+        if let Ok(stat) = std::fs::read_to_string(path) {
+            nanos += stat.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    nanos as f64 / 1000.0
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing is left to do about a child that is already gone.
+        let _gone = self.0.kill();
+        let _status = self.0.wait();
+    }
+}

@@ -1,0 +1,14 @@
+//! What the crate promises, seen from outside.
+
+mod claims;
+mod differential;
+mod header;
+mod htu;
+mod jwk;
+mod known_answers;
+mod nonce;
+mod properties;
+mod replay;
+mod support;
+mod time;
+mod vectors;

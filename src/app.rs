@@ -1,0 +1,298 @@
+//! Wires the parts together: the only file that names a backend.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App, HttpServer, web};
+use keybound_proofs::{Ledger, MalformedUri, Nonces, ProofPolicy, Realm, UnixTime};
+use tokio::task::JoinHandle;
+
+use crate::clock::{Clock, OsEntropy, Stopwatch, SystemClock};
+use crate::config::{Config, NoncePolicy, Profile, StoreKind};
+use crate::domain::client::InvalidClientMetadata;
+use crate::domain::resource::{Resource, Resources};
+use crate::http::management::{ManagementState, management_routes};
+use crate::http::{PublicState, RequestLimits, public_routes};
+use crate::keys::{KeyError, Keys};
+use crate::service::client_auth::ClientAuthSettings;
+use crate::service::clients::{ClientRegistry, RegistryError};
+use crate::service::{AuthorizationServer, Issuer, Lifetimes};
+use crate::store::embedded::{self, Embedded, EmbeddedEphemerals, EmbeddedLedger, EmbeddedOptions};
+use crate::store::redis::{RedisOptions, RedisStore};
+use crate::store::{ClientRecords, Ephemerals, Families, StoreError, StoreHealth};
+use crate::telemetry::{Event, Events};
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A key file.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A configured client.
+    #[error("client number {position} of the configuration: {reason}")]
+    Client {
+        /// Counts from 1.
+        position: usize,
+        /// What is wrong with it.
+        reason: InvalidClientMetadata,
+    },
+    /// The configured clients together.
+    #[error("the clients of the configuration: {0}")]
+    Clients(#[from] RegistryError),
+    /// The issuer.
+    #[error("the issuer is not an absolute http or https URI")]
+    Issuer(#[from] MalformedUri),
+    /// A listener.
+    #[error("can't listen on {address}: {reason}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        reason: std::io::Error,
+    },
+}
+
+/// A service that runs.
+pub struct Running {
+    /// Where the public listener listens.
+    pub public: SocketAddr,
+    /// Where the management listener listens.
+    pub management: SocketAddr,
+    server: Arc<AuthorizationServer>,
+    state: web::Data<ManagementState>,
+    listeners: [(ServerHandle, JoinHandle<std::io::Result<()>>); 2],
+    watch: JoinHandle<()>,
+}
+
+impl Running {
+    /// Turns new work away, finishes what is under way, writes what a clean start needs, and ends.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store could not be closed cleanly; the next start then begins a new replay epoch.
+    pub async fn stop(self) -> Result<(), StoreError> {
+        self.state.drain();
+        self.watch.abort();
+        // The public listener first, so that `/readyz` says "draining" until the last request is answered.
+        for (handle, task) in self.listeners {
+            handle.stop(true).await;
+            // The task ends with its server; how it ended is of no interest any more.
+            let _ended = task.await;
+        }
+        self.server.health.close(self.server.clock.now()).await
+    }
+}
+
+/// Starts the service as configured.
+///
+/// # Errors
+/// [`StartError`] before anything listens.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let (server, backend) = build(&config, Arc::clone(&clock)).await?;
+    let server = Arc::new(server);
+
+    let public = bind(config.listen.public)?;
+    let management = bind(config.listen.management)?;
+    let addresses = (local_address(&public, config.listen.public)?, local_address(&management, config.listen.management)?);
+
+    let limits = RequestLimits { max_body_bytes: config.limits.max_body_bytes, body_timeout: config.limits.request_timeout() };
+    let public_state = web::Data::new(PublicState::new(Arc::clone(&server), limits));
+    let token = config.management.token.clone();
+    let state = web::Data::new(ManagementState { server: Arc::clone(&server), token, draining: false.into() });
+    let public = serve(&config, public, move || App::new().configure(public_routes(public_state.clone())))?;
+    let management = {
+        let state = state.clone();
+        serve(&config, management, move || App::new().configure(management_routes(state.clone())))?
+    };
+    let watch = tokio::spawn(watch_clock(Arc::clone(&clock), backend, Arc::clone(&server)));
+    tracing::info!(issuer = server.issuer.as_str(), public = %addresses.0, management = %addresses.1, "ready");
+    Ok(Running { public: addresses.0, management: addresses.1, server, state, listeners: [public, management], watch })
+}
+
+/// The stores, for what only the wiring may do with them.
+enum Backend {
+    Embedded(Arc<EmbeddedLedger>),
+    Redis(Arc<RedisStore>),
+}
+
+impl Backend {
+    async fn move_epoch(&self, now: UnixTime) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(ledger) => {
+                ledger.move_epoch(now, &mut OsEntropy);
+                Ok(())
+            }
+            Self::Redis(store) => store.move_epoch().await.map(drop),
+        }
+    }
+}
+
+async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationServer, Backend), StartError> {
+    let now = clock.now();
+    let issuer = Issuer::new(config.issuer.as_str())?;
+    let fapi2 = config.profile == Profile::Fapi2;
+    let loaded = Keys::load_or_create(&config.keys_path(), config.tokens.access_token_alg, &mut OsEntropy)?;
+    let keys = loaded.keys;
+
+    let proof_policy = proof_policy(config);
+    let acceptance_window = proof_policy.acceptance_window(config.dpop.nonce_step());
+    let (families, records, ephemerals, ledger, health, backend) = match config.store.kind {
+        StoreKind::Embedded => {
+            let options = EmbeddedOptions {
+                ledger_capacity: config.store.ledger_capacity,
+                max_claim_life: acceptance_window + proof_policy.clock_skew + proof_policy.clock_spread,
+                acceptance_window,
+                ..EmbeddedOptions::default()
+            };
+            let Embedded { store, ledger, .. } = embedded::open(&config.store.path, options, now, &mut OsEntropy)?;
+            let families: Arc<dyn Families> = store.clone();
+            let records: Arc<dyn ClientRecords> = store.clone();
+            let ephemerals: Arc<dyn Ephemerals> = Arc::new(EmbeddedEphemerals::default());
+            (families, records, ephemerals, ledger.clone() as Arc<dyn Ledger>, store as Arc<dyn StoreHealth>, Backend::Embedded(ledger))
+        }
+        StoreKind::Redis => {
+            // Standalone Redis is one server; the configuration was checked for that.
+            let url = config.store.urls.first().map_or(DEFAULT_REDIS, |url| url.expose().as_str());
+            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), acceptance_window, ..RedisOptions::new(url) };
+            let store = connect_patiently(&options, &clock, loaded.created).await?;
+            let families: Arc<dyn Families> = store.clone();
+            let records: Arc<dyn ClientRecords> = store.clone();
+            let ephemerals: Arc<dyn Ephemerals> = store.clone();
+            (families, records, ephemerals, store.clone() as Arc<dyn Ledger>, store.clone() as Arc<dyn StoreHealth>, Backend::Redis(store))
+        }
+    };
+
+    let mut configured = Vec::new();
+    for (index, metadata) in config.client.iter().enumerate() {
+        let client = metadata.clone().validate(fapi2, &mut OsEntropy);
+        configured.push(client.map_err(|reason| StartError::Client { position: index + 1, reason })?);
+    }
+    let default_audience = config.default_audience().to_owned();
+    let resources = config.resource.iter().map(|one| Resource {
+        id: one.id.clone(),
+        url: one.url.as_str().to_owned(),
+        audience: one.audience.clone().unwrap_or_else(|| default_audience.clone()),
+        scopes: one.scopes.clone(),
+    });
+    let resources = Resources::new(resources.collect(), default_audience.clone());
+    let server = AuthorizationServer {
+        realm: Realm::new(issuer.as_str()),
+        nonces: Nonces::new(keys.nonce_key(), issuer.as_str(), config.dpop.nonce_step()),
+        nonce_required: config.dpop.nonce == NoncePolicy::Required,
+        proof_policy,
+        families,
+        ephemerals,
+        ledger,
+        health,
+        clients: ClientRegistry::new(configured, records, fapi2)?,
+        client_auth: ClientAuthSettings {
+            issuer: issuer.as_str().to_owned(),
+            endpoint_urls: [Issuer::TOKEN, Issuer::REFRESH].map(|path| issuer.url(path)).to_vec(),
+            realm: Realm::new(issuer.as_str()),
+        },
+        refresh_tokens: keys.refresh_tokens(issuer.as_str()),
+        keys,
+        resources,
+        lifetimes: Lifetimes {
+            access_token: config.tokens.access_token_lifetime(),
+            refresh_idle: config.tokens.refresh_idle(),
+            refresh_absolute: config.tokens.refresh_absolute(),
+        },
+        fapi2,
+        clock,
+        events: Events::default(),
+        issuer,
+    };
+    Ok((server, backend))
+}
+
+/// Waits for a server that is still starting, as after a reboot of both; one that is unfit is refused at once.
+async fn connect_patiently(options: &RedisOptions, clock: &Arc<dyn Clock>, first_start: bool) -> Result<Arc<RedisStore>, StoreError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let waiting = Stopwatch::start();
+    loop {
+        match RedisStore::connect(options.clone(), Arc::clone(clock), first_start, Box::new(OsEntropy)).await {
+            Err(StoreError::Unavailable(reason)) if waiting.elapsed() < PATIENCE => {
+                tracing::warn!(%reason, "waiting for redis");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn proof_policy(config: &Config) -> ProofPolicy {
+    ProofPolicy {
+        algs: config.dpop.algs,
+        max_age: config.dpop.proof_max_age(),
+        clock_skew: config.dpop.clock_skew(),
+        max_proof_bytes: config.dpop.max_proof_bytes,
+        trust_nonce_time: config.dpop.trust_nonce_time,
+        ..ProofPolicy::default()
+    }
+}
+
+/// A step of the wall clock makes the ledger's memory of times worthless: a new epoch begins.
+async fn watch_clock(clock: Arc<dyn Clock>, backend: Backend, server: Arc<AuthorizationServer>) {
+    const STEP: Duration = Duration::from_secs(2);
+    let mut accepted = clock.drift();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        let drift = clock.drift();
+        if drift.abs_diff(accepted) <= STEP {
+            continue;
+        }
+        let now = clock.now();
+        match backend.move_epoch(now).await {
+            Ok(()) => {
+                accepted = drift;
+                tracing::warn!("the clock of this machine was set; every proof needs a nonce for a while");
+                server.events.record(Event::EpochMoved { reason: "clock step" }, now);
+            }
+            // Tried again at the next tick.
+            Err(error) => tracing::warn!(%error, "the clock of this machine was set, and the epoch could not be moved yet"),
+        }
+    }
+}
+
+const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|reason| StartError::Listen { address, reason })
+}
+
+fn local_address(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|reason| StartError::Listen { address, reason })
+}
+
+fn serve<F, T, B>(config: &Config, listener: TcpListener, app: F) -> Result<(ServerHandle, JoinHandle<std::io::Result<()>>), StartError>
+where
+    F: Fn() -> App<T> + Send + Clone + 'static,
+    T: actix_web::dev::ServiceFactory<
+            actix_web::dev::ServiceRequest,
+            Config = (),
+            Response = actix_web::dev::ServiceResponse<B>,
+            Error = actix_web::Error,
+            InitError = (),
+        > + 'static,
+    B: actix_web::body::MessageBody + 'static,
+{
+    let address = local_address(&listener, config.listen.public)?;
+    let server: Server = HttpServer::new(app)
+        .client_request_timeout(config.limits.head_timeout())
+        .keep_alive(Duration::from_secs(u64::from(config.limits.keep_alive_s)))
+        .max_connections(config.limits.max_connections)
+        .shutdown_timeout(u64::from(config.limits.shutdown_timeout_s))
+        .disable_signals()
+        .listen(listener)
+        .map_err(|reason| StartError::Listen { address, reason })?
+        .run();
+    let handle = server.handle();
+    Ok((handle, tokio::spawn(server)))
+}

@@ -1,0 +1,493 @@
+//! The sections of the configuration, one type each.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use keybound_proofs::{Alg, AlgSet};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::config::BaseUrl;
+use crate::domain::Scope;
+use crate::keys::SigningAlg;
+use crate::secret::Secret;
+
+/// The set of rules that the service holds its clients and itself to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// The RFCs.
+    #[default]
+    Default,
+    /// The FAPI 2.0 Security Profile over the RFCs.
+    Fapi2,
+}
+
+/// `[listen]`: addresses as `IP:port`; port 0 takes a free one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// The OAuth endpoints. Default `127.0.0.1:8080`: a proxy that ends TLS stands before it.
+    pub public: SocketAddr,
+    /// Health and management. Default `127.0.0.1:8082`; another host than loopback needs `management.token`.
+    pub management: SocketAddr,
+    /// The verifier for API gateways. Default `"off"`.
+    pub gateway: Listener,
+    /// The same over gRPC. Default `"off"`.
+    pub gateway_grpc: Listener,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            public: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            management: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
+            gateway: Listener::Off,
+            gateway_grpc: Listener::Off,
+        }
+    }
+}
+
+/// A listener that may be switched off: `"off"` or an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Listener {
+    /// There is none.
+    #[default]
+    Off,
+    /// It listens here.
+    On(SocketAddr),
+}
+
+impl<'de> Deserialize<'de> for Listener {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "off" => Ok(Self::Off),
+            text => text.parse().map(Self::On).map_err(|_| D::Error::custom("expected \"off\" or IP:port")),
+        }
+    }
+}
+
+/// `[management]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Management {
+    /// What `/admin` asks for as a bearer token: 16 characters at least. Default none: `/admin` is then closed.
+    pub token: Option<Secret<String>>,
+    /// A file that holds the token, instead of `token`. After [`Config::load`](crate::config::Config::load) the token is in `token`.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Default `embedded`: one node, no other server needed.
+    pub kind: StoreKind,
+    /// The directory of the embedded store, and of the keys where `keys.path` is not set. Default `keybound-data` in the working directory.
+    pub path: PathBuf,
+    /// Redis servers, as `redis://[[user]:password@]host[:port][/database]` or `unix:///path`. Default `["redis://127.0.0.1:6379"]`.
+    pub urls: Vec<Secret<String>>,
+    /// How the Redis servers stand to each other. Default `standalone`.
+    pub topology: Topology,
+    /// The name of the primary that Sentinel watches. Default none.
+    pub sentinel_master: Option<String>,
+    /// What an acknowledged write survives in Redis. Default `standard`.
+    pub durability: Durability,
+    /// Replicas that `strict` waits for. Default 1.
+    pub min_replicas: u32,
+    /// Used proofs that the embedded ledger holds at once, at 64 bytes each or less. Default 4,000,000 (about 50,000 requests a second
+    /// for as long as a proof is remembered). A full ledger refuses with 503; it forgets nothing.
+    pub ledger_capacity: usize,
+    /// What every Redis key begins with, so that several services can share one Redis. Default empty.
+    pub key_prefix: String,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            kind: StoreKind::Embedded,
+            path: PathBuf::from("keybound-data"),
+            urls: vec![Secret::new("redis://127.0.0.1:6379".to_owned())],
+            topology: Topology::Standalone,
+            sentinel_master: None,
+            durability: Durability::Standard,
+            min_replicas: 1,
+            ledger_capacity: 4_000_000,
+            key_prefix: String::new(),
+        }
+    }
+}
+
+/// The backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// A database file in the service's own directory.
+    Embedded,
+    /// A Redis or Valkey server, shared by all nodes.
+    Redis,
+}
+
+/// How Redis servers stand to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Topology {
+    /// One server.
+    Standalone,
+    /// A primary that Sentinel chooses.
+    Sentinel,
+    /// Redis Cluster.
+    Cluster,
+}
+
+/// What an acknowledged write survives in Redis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// What the server's own persistence gives.
+    Standard,
+    /// The loss of the primary: replicas acknowledged it too.
+    Strict,
+}
+
+/// `[keys]`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// The directory of the service's own keys, made at the first start with mode 0700. Default `keys` inside `store.path`. Nodes
+    /// of one service share its content.
+    pub path: Option<PathBuf>,
+}
+
+/// `[dpop]`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dpop {
+    /// The algorithms that proofs may be signed with. Default all five; under `fapi2` all but ES384.
+    #[serde(deserialize_with = "some_algs")]
+    pub algs: AlgSet,
+    /// How old a proof may be, in seconds, 1 to 3600. Default 60: room for slow networks, and a short life for a stolen proof.
+    pub proof_max_age_s: u32,
+    /// How far ahead of this clock a proof's `iat` may lie, in seconds, 0 to 60. Default 10, as FAPI 2.0 asks.
+    pub clock_skew_s: u32,
+    /// When a proof needs a nonce. Default `off`.
+    pub nonce: NoncePolicy,
+    /// The length of a nonce's time step, in seconds, 10 to 3600; a nonce lives one to two steps. Default 300: longer than an
+    /// access token, so that a client that refreshes in time rarely needs a second request.
+    pub nonce_step_s: u32,
+    /// The longest proof that is looked at, in bytes, 1024 to 16384. Default 4096: an RSA-4096 proof is half of it.
+    pub max_proof_bytes: usize,
+    /// Whether a valid nonce stands in for an exact `iat` (clients with wrong clocks). Default false; never under `fapi2`.
+    pub trust_nonce_time: bool,
+}
+
+impl Dpop {
+    /// `proof_max_age_s` as a duration.
+    pub const fn proof_max_age(&self) -> Duration {
+        Duration::from_secs(self.proof_max_age_s as u64)
+    }
+
+    /// `clock_skew_s` as a duration.
+    pub const fn clock_skew(&self) -> Duration {
+        Duration::from_secs(self.clock_skew_s as u64)
+    }
+
+    /// `nonce_step_s` as a duration.
+    pub const fn nonce_step(&self) -> Duration {
+        Duration::from_secs(self.nonce_step_s as u64)
+    }
+}
+
+impl Default for Dpop {
+    fn default() -> Self {
+        Self {
+            // The default depends on the profile, and is filled in when the whole configuration is known.
+            algs: AlgSet::empty(),
+            proof_max_age_s: 60,
+            clock_skew_s: 10,
+            nonce: NoncePolicy::Off,
+            nonce_step_s: 300,
+            max_proof_bytes: 4096,
+            trust_nonce_time: false,
+        }
+    }
+}
+
+/// When a proof needs a nonce.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoncePolicy {
+    /// Only after a change of the replay epoch, until proofs from before it are too old.
+    Off,
+    /// Always.
+    Required,
+}
+
+/// `[tokens]`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    /// How long an access token lives, in seconds, 10 to 86400. Default 300: a revocation reaches every API within five minutes.
+    pub access_token_lifetime_s: u32,
+    /// The algorithm that tokens are signed with. Default ES256.
+    pub access_token_alg: SigningAlg,
+    /// The `aud` of access tokens that name no resource. Default: the issuer.
+    pub default_audience: Option<String>,
+    /// How long an unused refresh token lives, in seconds. Default 2592000 (30 days).
+    pub refresh_idle_s: u32,
+    /// How long a grant can be refreshed in all, in seconds, up to 315360000 (ten years). Default 31536000 (one year).
+    pub refresh_absolute_s: u32,
+}
+
+impl Tokens {
+    /// `access_token_lifetime_s` as a duration.
+    pub const fn access_token_lifetime(&self) -> Duration {
+        Duration::from_secs(self.access_token_lifetime_s as u64)
+    }
+
+    /// `refresh_idle_s` as a duration.
+    pub const fn refresh_idle(&self) -> Duration {
+        Duration::from_secs(self.refresh_idle_s as u64)
+    }
+
+    /// `refresh_absolute_s` as a duration.
+    pub const fn refresh_absolute(&self) -> Duration {
+        Duration::from_secs(self.refresh_absolute_s as u64)
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            access_token_lifetime_s: 300,
+            access_token_alg: SigningAlg::Es256,
+            default_audience: None,
+            refresh_idle_s: 2_592_000,
+            refresh_absolute_s: 31_536_000,
+        }
+    }
+}
+
+/// A `[[resource]]`: an API that access tokens are for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resource {
+    /// Its name in this configuration: letters, digits, `.`, `_` and `-`.
+    pub id: String,
+    /// Its public base URL, which clients may name as `resource` (RFC 8707).
+    pub url: BaseUrl,
+    /// The `aud` of its access tokens. Default `tokens.default_audience`.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// The scopes that belong to it: a token with one of them is for this resource. Default none.
+    #[serde(default, deserialize_with = "scopes")]
+    pub scopes: Scope,
+    /// When a proof at this resource needs a nonce. Default `dpop.nonce`.
+    #[serde(default)]
+    pub nonce: Option<NoncePolicy>,
+    /// How old a proof at this resource may be, in seconds. Default `dpop.proof_max_age_s`.
+    #[serde(default)]
+    pub proof_max_age_s: Option<u32>,
+    /// What the gateway sends on in `Authorization`. Default `keep`.
+    #[serde(default)]
+    pub upstream_authorization: UpstreamAuthorization,
+    /// The secret with which the resource asks for introspection. Default none.
+    #[serde(default)]
+    pub client_secret: Option<Secret<String>>,
+    /// The keys with which the resource asks for introspection. Default none.
+    #[serde(default)]
+    pub jwks: Option<toml::Table>,
+}
+
+/// What the gateway sends on in `Authorization`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamAuthorization {
+    /// What the client sent.
+    #[default]
+    Keep,
+    /// The access token as a bearer token.
+    Bearer,
+    /// A JWT of the gateway's own.
+    Jwt,
+}
+
+/// `[client_metadata_documents]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientMetadataDocuments {
+    /// Whether a `client_id` may be the URL of the client's metadata. Default false.
+    pub enabled: bool,
+    /// Whether that URL may be on this machine. Default false.
+    pub allow_loopback: bool,
+}
+
+/// An `[[authorization_details_type]]` (RFC 9396).
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorizationDetailsType {
+    /// The `type`.
+    #[serde(rename = "type")]
+    pub name: String,
+    /// A JSON Schema, inline or as the name of a file. Default none.
+    #[serde(default)]
+    pub schema: Option<toml::Value>,
+    /// How each member may be narrowed: `subset` or `equal`. Default none.
+    #[serde(default)]
+    pub narrow: toml::Table,
+}
+
+/// A `[[trusted_issuer]]` (RFC 8693).
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedIssuer {
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// Where its keys are. Default none.
+    #[serde(default)]
+    pub jwks_uri: Option<String>,
+    /// Its keys. Default none.
+    #[serde(default)]
+    pub jwks: Option<toml::Table>,
+    /// The `aud` that its tokens must have. Default: this service's issuer.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// The claim that names the subject. Default `sub`.
+    #[serde(default)]
+    pub subject_claim: Option<String>,
+    /// The clients that may exchange its tokens. Default none.
+    #[serde(default)]
+    pub clients: Vec<String>,
+}
+
+/// `[interaction]`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Interaction {
+    /// Where the login application is. Default none.
+    pub url: Option<String>,
+    /// Whether the built-in sign-in page is used: loopback issuers only. Default false.
+    pub builtin: bool,
+}
+
+/// `[authorize]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Authorize {
+    /// Whether authorization requests must be pushed first (RFC 9126). Default false.
+    pub require_par: bool,
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The largest request body, in bytes, 1024 to 1048576. Default 16384: a token request is a tenth of it.
+    pub max_body_bytes: usize,
+    /// The longest wait for a request's head, in milliseconds, 100 to 60000. Default 5000.
+    pub head_timeout_ms: u32,
+    /// The longest time from a request's head to its answer, in milliseconds, 100 to 60000. Default 5000; a store that does not
+    /// answer is given up within one second of its own.
+    pub request_timeout_ms: u32,
+    /// How long an idle connection is kept, in seconds, 1 to 3600. Default 15.
+    pub keep_alive_s: u32,
+    /// Connections that one worker thread holds at once, 1 to 1000000. Default 5000.
+    pub max_connections: usize,
+    /// How long running requests may take to finish when the service stops, in seconds, 0 to 300. Default 10.
+    pub shutdown_timeout_s: u32,
+}
+
+impl Limits {
+    /// `head_timeout_ms` as a duration.
+    pub const fn head_timeout(&self) -> Duration {
+        Duration::from_millis(self.head_timeout_ms as u64)
+    }
+
+    /// `request_timeout_ms` as a duration.
+    pub const fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms as u64)
+    }
+
+    /// `keep_alive_s` as a duration.
+    pub const fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.keep_alive_s as u64)
+    }
+
+    /// `shutdown_timeout_s` as a duration.
+    pub const fn shutdown_timeout(&self) -> Duration {
+        Duration::from_secs(self.shutdown_timeout_s as u64)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 16_384,
+            head_timeout_ms: 5_000,
+            request_timeout_ms: 5_000,
+            keep_alive_s: 15,
+            max_connections: 5_000,
+            shutdown_timeout_s: 10,
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `text` for people, `json` (one object a line) for machines. Default `text`.
+    pub format: LogFormat,
+    /// The least important level that is written. Default `info`.
+    pub level: LogLevel,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A level of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What someone must act on.
+    Error,
+    /// What someone should look at.
+    Warn,
+    /// What happened.
+    #[default]
+    Info,
+    /// How it happened.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// Its name, as in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+fn some_algs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AlgSet, D::Error> {
+    let algs: AlgSet = Vec::<Alg>::deserialize(deserializer)?.into_iter().collect();
+    if algs.is_empty() { Err(D::Error::custom("the list must name at least one algorithm")) } else { Ok(algs) }
+}
+
+fn scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> {
+    Scope::parse(&Vec::<String>::deserialize(deserializer)?.join(" ")).map_err(D::Error::custom)
+}

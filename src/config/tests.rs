@@ -1,0 +1,276 @@
+use std::path::Path;
+
+use keybound_proofs::AlgSet;
+
+use super::{Config, ConfigError, Flags, Listener, NoncePolicy, Profile};
+
+fn from_file(text: &str) -> Result<Config, ConfigError> {
+    with(text, &[], &[])
+}
+
+fn with(text: &str, env: &[(&str, &str)], set: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("keybound.toml");
+    std::fs::write(&file, text).unwrap();
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Vec<_>>();
+    Config::load(Some(&file), pairs(env), &Flags { set: pairs(set) })
+}
+
+fn said(result: Result<Config, ConfigError>) -> String {
+    result.map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn the_printed_default_is_the_default() {
+    let printed = from_file(Config::DEFAULT_TOML).unwrap();
+    let built_in = Config::load(None, [], &Flags::default()).unwrap();
+    assert_eq!(format!("{printed:?}"), format!("{built_in:?}"));
+}
+
+#[test]
+fn the_printed_default_shows_every_key() {
+    let sections = ["", "listen.", "management.", "store.", "keys.", "dpop.", "tokens.", "client_metadata_documents."];
+    for section in sections.into_iter().chain(["interaction.", "authorize.", "limits.", "log."]) {
+        let refused = said(with("", &[], &[(&format!("{section}no_such_key"), "1")]));
+        let mut keys = refused.split('`').skip(3).step_by(2).peekable();
+        assert!(keys.peek().is_some(), "{refused}");
+        for key in keys {
+            let line = |line: &str| {
+                let line = line.trim_start_matches("# ");
+                line.starts_with(&format!("{key} = ")) || line == format!("[{key}]") || line == format!("[[{key}]]")
+            };
+            assert!(Config::DEFAULT_TOML.lines().any(line) || Config::DEFAULT_TOML.contains(&format!("[[{key}]]")), "{section}{key}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_name_and_line() {
+    let refused = from_file("issuer = \"https://as.example.com\"\n\n[dpop]\nproof_age = 1\n").unwrap_err();
+    let ConfigError::File { line, column, message, .. } = &refused else { panic!("{refused}") };
+    assert_eq!((*line, *column), (4, 1));
+    assert!(message.starts_with("unknown field `proof_age`"), "{message}");
+    from_file("issuer = \"https://as.example.com\"\n\n[dpop]\nproof_max_age_s = 1\n").unwrap();
+}
+
+#[test]
+fn a_wrong_type_is_refused_by_key_and_line() {
+    let refused = from_file("[dpop]\nclock_skew_s = \"ten\"\n").unwrap_err();
+    let ConfigError::File { line, key, message, .. } = &refused else { panic!("{refused}") };
+    assert_eq!((*line, key.as_str()), (2, "dpop.clock_skew_s"));
+    assert_eq!(message, "invalid type: string, expected u32");
+    let refused = from_file("[log]\n\nlevel = \"loud\"\n").unwrap_err();
+    assert!(refused.to_string().contains(":3:"), "{refused}");
+    assert!(refused.to_string().contains("`loud`"), "{refused}");
+}
+
+#[test]
+fn no_error_shows_a_value_that_may_be_a_secret() {
+    let secret = "Xk7-much-too-secret";
+    for text in [
+        format!("management = \"{secret}\""),
+        format!("[management]\ntoken = [\"{secret}\"]"),
+        format!("[management]\ntoken = \"{secret}"),
+        format!("[store]\nurls = \"redis://u:{secret}@h\""),
+        format!("[dpop]\nclock_skew_s = \"{secret}\""),
+    ] {
+        assert!(!said(from_file(&text)).contains(secret), "{text}");
+    }
+    for (name, value) in [("KEYBOUND__MANAGEMENT", secret), ("KEYBOUND__DPOP__CLOCK_SKEW_S", secret), ("KEYBOUND__TOKEN", secret)] {
+        assert!(!said(with("", &[(name, value)], &[])).contains(secret), "{name}");
+    }
+    let config = with("", &[("KEYBOUND__MANAGEMENT__TOKEN", secret)], &[]).unwrap();
+    assert!(!format!("{config:?}").contains(secret));
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_flags_override_both() {
+    let file = "[dpop]\nnonce_step_s = 100\nclock_skew_s = 20\nproof_max_age_s = 30\n";
+    let env = [("KEYBOUND__DPOP__CLOCK_SKEW_S", "21"), ("KEYBOUND__DPOP__PROOF_MAX_AGE_S", "31"), ("HOME", "/"), ("KEYBOUND_OTHER", "x")];
+    let config = with(file, &env, &[("dpop.proof_max_age_s", "32")]).unwrap();
+    assert_eq!((config.dpop.nonce_step_s, config.dpop.clock_skew_s, config.dpop.proof_max_age_s), (100, 21, 32));
+}
+
+#[test]
+fn a_variable_is_read_as_the_type_of_its_key() {
+    let env = [
+        ("KEYBOUND__ISSUER", "https://as.example.com"),
+        ("KEYBOUND__PROFILE", "fapi2"),
+        ("KEYBOUND__DPOP__ALGS", "ES256, EdDSA"),
+        ("KEYBOUND__DPOP__NONCE", "required"),
+        ("KEYBOUND__MANAGEMENT__TOKEN", "1234567890123456"),
+        ("KEYBOUND__STORE__URLS", r#"["redis://h:1"]"#),
+        ("KEYBOUND__RESOURCE", r#"[{"id":"a","url":"https://api.example.com","scopes":["x","y"]}]"#),
+        ("KEYBOUND__RESOURCE__0__AUDIENCE", "aud"),
+        ("KEYBOUND__LIMITS", "{ max_body_bytes = 2048 }"),
+    ];
+    let config = with("", &env, &[]).unwrap();
+    assert_eq!(config.issuer.as_str(), "https://as.example.com");
+    assert_eq!(config.profile, Profile::Fapi2);
+    assert_eq!(config.dpop.algs.to_string(), "ES256 EdDSA");
+    assert_eq!(config.dpop.nonce, NoncePolicy::Required);
+    assert_eq!(config.management.token.unwrap().expose(), "1234567890123456");
+    assert_eq!(config.store.urls[0].expose(), "redis://h:1");
+    assert_eq!(config.resource[0].audience.as_deref(), Some("aud"));
+    assert_eq!(config.resource[0].scopes.to_string(), "x y");
+    assert_eq!(config.limits.max_body_bytes, 2048);
+}
+
+#[test]
+fn a_variable_that_names_no_key_is_refused_by_its_name() {
+    for name in ["KEYBOUND__DPOP__NONSE", "KEYBOUND__NONCE", "KEYBOUND__", "KEYBOUND__RESOURCE__0__ID", "KEYBOUND__ISSUER__X"] {
+        let refused = with("", &[(name, "required")], &[]).unwrap_err();
+        let ConfigError::Variable { name: named, .. } = &refused else { panic!("{name}: {refused}") };
+        assert_eq!(named, name);
+    }
+    assert!(said(with("", &[], &[("dpop.nonse", "required")])).starts_with("--set dpop.nonse: unknown field `nonse`"));
+}
+
+#[test]
+fn a_secret_is_read_from_the_file_that_a_variable_or_a_key_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    let secret_path = secret.to_str().unwrap();
+    for (content, token) in
+        [("0123456789abcdef\n", "0123456789abcdef"), ("0123456789abcdef\r\n", "0123456789abcdef"), ("0123456789abcdef", "0123456789abcdef")]
+    {
+        std::fs::write(&secret, content).unwrap();
+        let config = with("", &[("KEYBOUND__MANAGEMENT__TOKEN_FILE", secret_path)], &[]).unwrap();
+        assert_eq!(config.management.token.unwrap().expose(), token);
+    }
+    std::fs::write(&secret, "required\n").unwrap();
+    let config = with("", &[("KEYBOUND__DPOP__NONCE_FILE", secret_path)], &[]).unwrap();
+    assert_eq!(config.dpop.nonce, NoncePolicy::Required);
+
+    let missing = said(with("", &[("KEYBOUND__DPOP__NONCE_FILE", "/no/such/file")], &[]));
+    assert!(missing.contains("/no/such/file") && missing.contains("KEYBOUND__DPOP__NONCE_FILE"), "{missing}");
+    let missing = said(from_file("[management]\ntoken_file = \"/no/such/file\"\n"));
+    assert!(missing.contains("management.token_file"), "{missing}");
+    let both = format!("[management]\ntoken = \"0123456789abcdef\"\ntoken_file = \"{secret_path}\"\n");
+    assert!(said(from_file(&both)).starts_with("management.token_file: give either"));
+}
+
+#[test]
+fn values_out_of_range_are_refused_at_the_edge() {
+    for (key, low, high) in [
+        ("dpop.proof_max_age_s", 1, 3600),
+        ("dpop.clock_skew_s", 0, 60),
+        ("dpop.nonce_step_s", 10, 3600),
+        ("dpop.max_proof_bytes", 1024, 16_384),
+        ("tokens.access_token_lifetime_s", 10, 86_400),
+        ("tokens.refresh_idle_s", 60, 31_536_000),
+        ("limits.max_body_bytes", 1024, 1_048_576),
+        ("limits.request_timeout_ms", 100, 60_000),
+        ("store.ledger_capacity", 64, 1_000_000_000),
+    ] {
+        for good in [low, low + 1, high - 1, high] {
+            with("", &[], &[(key, &good.to_string())]).unwrap_or_else(|error| panic!("{key} = {good}: {error}"));
+        }
+        for bad in [low - 1, high + 1] {
+            assert!(said(with("", &[], &[(key, &bad.to_string())])).contains(key), "{key} = {bad}");
+        }
+    }
+}
+
+#[test]
+fn a_management_listener_that_others_can_reach_needs_a_token() {
+    let listen = ("listen.management", "0.0.0.0:8082");
+    assert!(said(with("", &[], &[listen])).starts_with("management.token:"));
+    with("", &[], &[listen, ("management.token", "0123456789abcdef")]).unwrap();
+    assert!(said(with("", &[], &[("management.token", "0123456789abcde")])).contains("at least 16"));
+    assert!(said(with("", &[], &[("management.token", "0123456789 abcdef")])).contains("visible ASCII"));
+    assert!(said(with("", &[], &[("listen.management", "127.0.0.1:8080")])).starts_with("listen.management:"));
+}
+
+#[test]
+fn a_redis_store_needs_one_good_url_and_a_plain_prefix() {
+    let redis = ("store.kind", "redis");
+    for (key, good, bad) in [
+        ("store.urls", "redis://:secret@10.0.0.5:6379/2", "rediss://10.0.0.5"),
+        ("store.urls", "unix:///run/redis.sock", "redis://a,redis://b"),
+        ("store.urls", "redis://localhost", "localhost:6379"),
+        ("store.key_prefix", "kb-1.a_b:", "kb*"),
+        ("store.key_prefix", "", "kb 1"),
+    ] {
+        with("", &[], &[redis, (key, good)]).unwrap_or_else(|error| panic!("{key} = {good}: {error}"));
+        assert!(said(with("", &[], &[redis, (key, bad)])).starts_with(key), "{key} = {bad}");
+    }
+}
+
+#[test]
+fn the_fapi2_profile_limits_what_may_be_chosen() {
+    let fapi2 = ("profile", "fapi2");
+    let config = with("", &[], &[fapi2]).unwrap();
+    assert_eq!(config.dpop.algs, AlgSet::fapi2());
+    for (key, value) in
+        [("dpop.algs", "ES256,ES384"), ("dpop.trust_nonce_time", "true"), ("tokens.access_token_alg", "ES384"), ("dpop.clock_skew_s", "9")]
+    {
+        assert!(said(with("", &[], &[fapi2, (key, value)])).starts_with(key), "{key}");
+        with("", &[], &[(key, value)]).unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+    assert!(said(from_file("[dpop]\nalgs = []\n")).contains("at least one algorithm"));
+}
+
+#[test]
+fn clients_are_checked_as_registrations_are() {
+    let client = |text: &str| format!("[[client]]\nclient_id = \"app\"\nscope = \"accounts\"\n{text}\n");
+    let config = from_file(&client("")).unwrap();
+    assert_eq!(config.client[0].client_id.as_ref().map(|id| id.as_str()), Some("app"));
+    assert!(said(from_file(&client("grant_tips = []"))).contains(":4:"));
+    assert!(said(from_file(&client("token_endpoint_auth_method = \"client_secret_basic\""))).starts_with("client.0.client_secret:"));
+    assert!(said(from_file("[[client]]\nscope = \"accounts\"\n")).starts_with("client.0.client_id:"));
+    assert!(said(from_file(&format!("{0}{0}", client("")))).starts_with("client.1.client_id: is used"));
+    assert!(said(with(&client(""), &[], &[("profile", "fapi2")])).starts_with("client.0."));
+    let secret = [("KEYBOUND__CLIENT__0__CLIENT_SECRET", "0123456789abcdef0123456789abcdef")];
+    with(&client("token_endpoint_auth_method = \"client_secret_basic\""), &secret, &[]).unwrap();
+}
+
+#[test]
+fn resources_are_named_once_and_have_base_urls() {
+    let resource = |id: &str, url: &str| format!("[[resource]]\nid = \"{id}\"\nurl = \"{url}\"\n");
+    let one = resource("a", "https://api.example.com/a");
+    from_file(&format!("{one}{}", resource("b", "https://api.example.com/b"))).unwrap();
+    for (second, key) in [
+        (resource("a", "https://api.example.com/b"), "resource.1.id"),
+        (resource("b", "https://api.example.com/a"), "resource.1.url"),
+        (resource("b c", "https://api.example.com/b"), "resource.1.id"),
+        (format!("{}audience = \"\"\n", resource("b", "https://api.example.com/b")), "resource.1.audience"),
+    ] {
+        assert!(said(from_file(&format!("{one}{second}"))).starts_with(key), "{second}");
+    }
+    assert!(said(from_file(&resource("a", "http://api.example.com"))).contains(":3:"));
+    assert!(said(from_file("[[resource]]\nid = \"a\"\n")).contains("missing field `url`"));
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_and_not_ignored() {
+    for (key, value) in [
+        ("listen.gateway", "127.0.0.1:8081"),
+        ("listen.gateway_grpc", "127.0.0.1:8083"),
+        ("store.topology", "sentinel"),
+        ("store.topology", "cluster"),
+        ("store.sentinel_master", "mymaster"),
+        ("store.durability", "strict"),
+        ("client_metadata_documents.enabled", "true"),
+        ("authorization_details_type", r#"[{"type":"x"}]"#),
+        ("trusted_issuer", r#"[{"issuer":"https://other.example.com"}]"#),
+        ("interaction.url", "https://login.example.com"),
+        ("interaction.builtin", "true"),
+        ("authorize.require_par", "true"),
+    ] {
+        let refused = said(with("", &[], &[(key, value)]));
+        assert!(refused.starts_with(key) && refused.contains("not supported yet"), "{refused}");
+    }
+    for member in ["nonce = \"off\"", "proof_max_age_s = 10", "upstream_authorization = \"jwt\"", "client_secret = \"s\"", "jwks = {}"] {
+        let refused = said(from_file(&format!("[[resource]]\nid = \"a\"\nurl = \"https://api.example.com\"\n{member}\n")));
+        assert!(refused.starts_with("resource.0.") && refused.contains("not supported yet"), "{refused}");
+    }
+    let config = with("", &[], &[("listen.gateway", "off")]).unwrap();
+    assert_eq!(config.listen.gateway, Listener::Off);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let refused = Config::load(Some(Path::new("/no/such/keybound.toml")), [], &Flags::default()).unwrap_err();
+    assert!(refused.to_string().starts_with("/no/such/keybound.toml:"), "{refused}");
+}

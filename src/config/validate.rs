@@ -1,0 +1,223 @@
+//! What the types alone can't hold: ranges, contradictions, the rules of the profile, and what this version can't do yet.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use keybound_proofs::{AlgSet, Entropy};
+
+use crate::config::overlay::read_value;
+use crate::config::{Config, ConfigError, Durability, Listener, Profile, Resource, StoreKind, Topology, UpstreamAuthorization};
+use crate::keys::SigningAlg;
+use crate::secret::Secret;
+
+impl Config {
+    /// The shortest management token, in characters: too long to guess over the network.
+    pub const MIN_TOKEN_LEN: usize = 16;
+
+    /// Reads the secrets that are in files, fills in what depends on the profile, and checks the whole.
+    pub(super) fn finish(mut self) -> Result<Self, ConfigError> {
+        self.read_management_token()?;
+        self.apply_profile()?;
+        self.check_ranges()?;
+        self.check_management()?;
+        self.check_store()?;
+        self.check_clients()?;
+        self.check_resources()?;
+        self.check_supported()?;
+        Ok(self)
+    }
+
+    fn read_management_token(&mut self) -> Result<(), ConfigError> {
+        let Some(path) = &self.management.token_file else { return Ok(()) };
+        if self.management.token.is_some() {
+            return Err(invalid("management.token_file", "give either `token` or `token_file`"));
+        }
+        self.management.token = Some(Secret::new(read_value(path, "management.token_file")?));
+        Ok(())
+    }
+
+    fn apply_profile(&mut self) -> Result<(), ConfigError> {
+        let fapi2 = self.profile == Profile::Fapi2;
+        if self.dpop.algs.is_empty() {
+            self.dpop.algs = if fapi2 { AlgSet::fapi2() } else { AlgSet::all() };
+        }
+        if !fapi2 {
+            return Ok(());
+        }
+        if self.dpop.algs.intersection(AlgSet::fapi2()) != self.dpop.algs {
+            return Err(invalid("dpop.algs", "the fapi2 profile allows PS256, ES256, EdDSA and Ed25519 only"));
+        }
+        if self.tokens.access_token_alg == SigningAlg::Es384 {
+            return Err(invalid("tokens.access_token_alg", "the fapi2 profile allows PS256, ES256 and EdDSA only"));
+        }
+        if self.dpop.trust_nonce_time {
+            return Err(invalid("dpop.trust_nonce_time", "the fapi2 profile does not allow it"));
+        }
+        if self.dpop.clock_skew_s < 10 {
+            return Err(invalid("dpop.clock_skew_s", "the fapi2 profile asks for at least 10"));
+        }
+        Ok(())
+    }
+
+    fn check_ranges(&self) -> Result<(), ConfigError> {
+        let Self { dpop, tokens, limits, store, .. } = self;
+        within("dpop.proof_max_age_s", dpop.proof_max_age_s, 1..=3600)?;
+        within("dpop.clock_skew_s", dpop.clock_skew_s, 0..=60)?;
+        within("dpop.nonce_step_s", dpop.nonce_step_s, 10..=3600)?;
+        within("dpop.max_proof_bytes", dpop.max_proof_bytes, 1024..=16_384)?;
+        within("tokens.access_token_lifetime_s", tokens.access_token_lifetime_s, 10..=86_400)?;
+        within("tokens.refresh_absolute_s", tokens.refresh_absolute_s, 60..=315_360_000)?;
+        within("tokens.refresh_idle_s", tokens.refresh_idle_s, 60..=tokens.refresh_absolute_s)?;
+        within("limits.max_body_bytes", limits.max_body_bytes, 1024..=1_048_576)?;
+        within("limits.head_timeout_ms", limits.head_timeout_ms, 100..=60_000)?;
+        within("limits.request_timeout_ms", limits.request_timeout_ms, 100..=60_000)?;
+        within("limits.keep_alive_s", limits.keep_alive_s, 1..=3600)?;
+        within("limits.max_connections", limits.max_connections, 1..=1_000_000)?;
+        within("limits.shutdown_timeout_s", limits.shutdown_timeout_s, 0..=300)?;
+        within("store.ledger_capacity", store.ledger_capacity, 64..=1_000_000_000)?;
+        within("store.min_replicas", store.min_replicas, 1..=16)?;
+        match &tokens.default_audience {
+            Some(audience) if audience.is_empty() => Err(invalid("tokens.default_audience", "must not be empty")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_management(&self) -> Result<(), ConfigError> {
+        match &self.management.token {
+            None if !self.listen.management.ip().is_loopback() => {
+                Err(invalid("management.token", "a management listener that others can reach needs a token (or token_file)"))
+            }
+            Some(token) if token.expose().chars().count() < Self::MIN_TOKEN_LEN => {
+                Err(invalid("management.token", format!("must have at least {} characters", Self::MIN_TOKEN_LEN)))
+            }
+            // It travels in a header.
+            Some(token) if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Err(invalid("management.token", "must consist of visible ASCII characters without spaces"))
+            }
+            _ if self.listen.management == self.listen.public && self.listen.public.port() != 0 => {
+                Err(invalid("listen.management", "must be another address than listen.public"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_store(&self) -> Result<(), ConfigError> {
+        if self.store.path.as_os_str().is_empty() {
+            return Err(invalid("store.path", "must not be empty"));
+        }
+        if self.store.kind == StoreKind::Embedded {
+            return Ok(());
+        }
+        if self.store.urls.len() != 1 && self.store.topology == Topology::Standalone {
+            return Err(invalid("store.urls", "must name exactly one server for the standalone topology"));
+        }
+        if !self.store.urls.iter().all(|url| ["redis://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme))) {
+            return Err(invalid("store.urls", "each must begin with redis:// or unix:// (TLS is not supported yet)"));
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        if !self.store.key_prefix.bytes().all(plain) || self.store.key_prefix.len() > 32 {
+            return Err(invalid("store.key_prefix", "must be up to 32 letters, digits and `.`, `_`, `:`, `-`"));
+        }
+        Ok(())
+    }
+
+    fn check_clients(&self) -> Result<(), ConfigError> {
+        let mut ids = BTreeSet::new();
+        for (position, client) in self.client.iter().enumerate() {
+            let key = |member: &str| format!("client.{position}.{member}");
+            let client = client
+                .clone()
+                .validate(self.profile == Profile::Fapi2, &mut NoEntropy)
+                .map_err(|error| invalid(key(error.member()), error.to_string()))?;
+            if !ids.insert(client.id().clone()) {
+                return Err(invalid(key("client_id"), "is used by another client too"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_resources(&self) -> Result<(), ConfigError> {
+        let (mut ids, mut urls) = (BTreeSet::new(), BTreeSet::new());
+        for (position, resource) in self.resource.iter().enumerate() {
+            let key = |name: &str| format!("resource.{position}.{name}");
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            if resource.id.is_empty() || !resource.id.bytes().all(plain) {
+                return Err(invalid(key("id"), "must consist of letters, digits, `.`, `_` and `-`"));
+            }
+            if !ids.insert(&resource.id) {
+                return Err(invalid(key("id"), "is used by another resource too"));
+            }
+            if !urls.insert(resource.url.as_str()) {
+                return Err(invalid(key("url"), "is used by another resource too"));
+            }
+            if resource.audience.as_ref().is_some_and(String::is_empty) {
+                return Err(invalid(key("audience"), "must not be empty"));
+            }
+            check_resource_supported(resource, key)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing that was asked for is silently left out.
+    fn check_supported(&self) -> Result<(), ConfigError> {
+        let Self { listen, store, interaction, .. } = self;
+        let wanted = [
+            (listen.gateway != Listener::Off, "listen.gateway", "the gateway listener"),
+            (listen.gateway_grpc != Listener::Off, "listen.gateway_grpc", "the gateway listener for gRPC"),
+            (store.topology == Topology::Sentinel, "store.topology", "Redis Sentinel"),
+            (store.topology == Topology::Cluster, "store.topology", "Redis Cluster"),
+            (store.sentinel_master.is_some(), "store.sentinel_master", "Redis Sentinel"),
+            (store.durability == Durability::Strict, "store.durability", "strict durability"),
+            (self.client_metadata_documents.enabled, "client_metadata_documents.enabled", "registration by metadata document"),
+            (
+                self.client_metadata_documents.allow_loopback,
+                "client_metadata_documents.allow_loopback",
+                "registration by metadata document",
+            ),
+            (!self.authorization_details_type.is_empty(), "authorization_details_type", "a schema for authorization details"),
+            (!self.trusted_issuer.is_empty(), "trusted_issuer", "token exchange"),
+            (interaction.url.is_some(), "interaction.url", "the authorization endpoint"),
+            (interaction.builtin, "interaction.builtin", "the built-in sign-in page"),
+            (self.authorize.require_par, "authorize.require_par", "the authorization endpoint"),
+        ];
+        match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
+            Some((_, key, feature)) => Err(ConfigError::NotSupportedYet { key: key.to_owned(), feature }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// For a client that is made to be checked and thrown away: the salt of its secret's digest is of no use to anyone.
+struct NoEntropy;
+
+impl Entropy for NoEntropy {
+    fn fill(&mut self, buffer: &mut [u8]) {
+        buffer.fill(0);
+    }
+}
+
+fn check_resource_supported(resource: &Resource, key: impl Fn(&str) -> String) -> Result<(), ConfigError> {
+    let wanted = [
+        (resource.nonce.is_some(), "nonce", "the gateway"),
+        (resource.proof_max_age_s.is_some(), "proof_max_age_s", "the gateway"),
+        (resource.upstream_authorization != UpstreamAuthorization::Keep, "upstream_authorization", "the gateway"),
+        (resource.client_secret.is_some(), "client_secret", "introspection"),
+        (resource.jwks.is_some(), "jwks", "introspection"),
+    ];
+    match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
+        Some((_, name, feature)) => Err(ConfigError::NotSupportedYet { key: key(name), feature }),
+        None => Ok(()),
+    }
+}
+
+fn within<T: PartialOrd + Display>(key: &str, value: T, range: RangeInclusive<T>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(key, format!("must be between {} and {}", range.start(), range.end())))
+}
+
+fn invalid(key: impl Into<String>, message: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid { key: key.into(), message: message.into() }
+}

@@ -1,0 +1,64 @@
+//! What is kept of a client's secret.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use keybound_proofs::Entropy;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+
+/// HMAC-SHA-256 of a client secret under a random salt: enough to recognise the secret, not enough to use it.
+///
+/// One fast hash is enough because a secret is at least 16 bytes and meant to be made by a machine (see
+/// [`super::ClientMetadata`]). It would not be for a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretDigest {
+    salt: [u8; Self::SALT_LEN],
+    digest: [u8; Self::DIGEST_LEN],
+}
+
+impl SecretDigest {
+    const SALT_LEN: usize = 16;
+    const DIGEST_LEN: usize = 32;
+
+    /// Digests `secret` under a new salt.
+    pub fn new(secret: &[u8], entropy: &mut dyn Entropy) -> Self {
+        let mut salt = [0; Self::SALT_LEN];
+        entropy.fill(&mut salt);
+        Self { digest: Self::digest(&salt, secret), salt }
+    }
+
+    /// Compares in constant time.
+    ///
+    /// # Errors
+    /// [`WrongSecret`] for any other secret than the digested one.
+    pub fn verify(&self, presented: &[u8]) -> Result<(), WrongSecret> {
+        let equal: bool = Self::digest(&self.salt, presented).ct_eq(&self.digest).into();
+        if equal { Ok(()) } else { Err(WrongSecret) }
+    }
+
+    /// Does the work of one comparison for a client that has no secret, so that an answer takes as long as if it had one.
+    pub fn verify_nothing(presented: &[u8]) -> WrongSecret {
+        let dummy = Self { salt: [0; Self::SALT_LEN], digest: [0; Self::DIGEST_LEN] };
+        // No known input has a digest of zeros, and the verdict is the same anyway.
+        std::hint::black_box(dummy.verify(presented)).err().unwrap_or(WrongSecret)
+    }
+
+    fn digest(salt: &[u8], secret: &[u8]) -> [u8; Self::DIGEST_LEN] {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, salt), secret);
+        let mut digest = [0; Self::DIGEST_LEN];
+        digest.copy_from_slice(tag.as_ref());
+        digest
+    }
+}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretDigest([redacted])")
+    }
+}
+
+/// Not the client's secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not the secret of this client")]
+pub struct WrongSecret;

@@ -1,0 +1,146 @@
+//! Protected resources that tokens are issued for (RFC 8707).
+
+use crate::domain::Scope;
+
+/// One registered resource server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// The operator's short name for it.
+    pub id: String,
+    /// Its public base URL.
+    pub url: String,
+    /// What access tokens for it carry in `aud`.
+    pub audience: String,
+    /// The scope tokens that it owns.
+    pub scopes: Scope,
+}
+
+/// All registered resources and the audience of tokens that belong to none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resources {
+    entries: Vec<Resource>,
+    default_audience: String,
+}
+
+/// What one access token is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The `aud` values, at least one, no two equal.
+    pub audience: Vec<String>,
+    /// The scope that means something there.
+    pub scope: Scope,
+}
+
+/// The request names a resource that is not registered, or that the grant does not cover (`invalid_target`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the requested resource is unknown or not covered by the grant")]
+pub struct InvalidTarget;
+
+impl Resources {
+    /// The registry.
+    pub fn new(entries: Vec<Resource>, default_audience: String) -> Self {
+        Self { entries, default_audience }
+    }
+
+    /// The registered resources.
+    pub fn iter(&self) -> impl Iterator<Item = &Resource> {
+        self.entries.iter()
+    }
+
+    /// Chooses audience and scope of an access token.
+    ///
+    /// `requested` are the `resource` parameters of this request, `granted` those of the grant; both name a resource by its `url`
+    /// or its `audience`. Without either, the audiences are those of the resources that own the scope, else the default one.
+    /// A scope token that only a resource outside the chosen ones owns is left out.
+    ///
+    /// # Errors
+    /// [`InvalidTarget`] for an unknown resource and for one outside a grant that is limited to others.
+    pub fn target(&self, requested: &[String], granted: &[String], scope: &Scope) -> Result<Target, InvalidTarget> {
+        let granted = self.find_all(granted)?;
+        let requested = self.find_all(requested)?;
+        if !granted.is_empty() && requested.iter().any(|one| !granted.contains(one)) {
+            return Err(InvalidTarget);
+        }
+        let chosen = if requested.is_empty() { granted } else { requested };
+        if chosen.is_empty() {
+            return Ok(self.by_scope(scope));
+        }
+        let kept = scope.iter().filter(|token| {
+            let mut owners = self.entries.iter().filter(|resource| resource.scopes.contains(token)).peekable();
+            owners.peek().is_none() || owners.any(|owner| chosen.contains(&owner))
+        });
+        Ok(Target { audience: audiences(chosen.iter().copied()), scope: kept.collect() })
+    }
+
+    fn by_scope(&self, scope: &Scope) -> Target {
+        let owners = self.entries.iter().filter(|resource| resource.scopes.iter().any(|token| scope.contains(token)));
+        let mut audience = audiences(owners);
+        if audience.is_empty() {
+            audience.push(self.default_audience.clone());
+        }
+        Target { audience, scope: scope.clone() }
+    }
+
+    fn find_all(&self, names: &[String]) -> Result<Vec<&Resource>, InvalidTarget> {
+        names.iter().map(|name| self.entries.iter().find(|one| one.url == *name || one.audience == *name).ok_or(InvalidTarget)).collect()
+    }
+}
+
+fn audiences<'a>(resources: impl Iterator<Item = &'a Resource>) -> Vec<String> {
+    let mut audiences: Vec<String> = Vec::new();
+    for resource in resources {
+        if !audiences.contains(&resource.audience) {
+            audiences.push(resource.audience.clone());
+        }
+    }
+    audiences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resources() -> Resources {
+        let resource = |id: &str, scopes: &str| Resource {
+            id: id.into(),
+            url: format!("https://{id}.example.com/api"),
+            audience: format!("urn:{id}"),
+            scopes: Scope::parse(scopes).expect("a scope"),
+        };
+        Resources::new(
+            vec![resource("accounts", "accounts shared"), resource("payments", "payments shared")],
+            "https://as.example.com".into(),
+        )
+    }
+
+    fn scope(text: &str) -> Scope {
+        Scope::parse(text).expect("a scope")
+    }
+
+    /// AT-04
+    #[test]
+    fn without_a_resource_the_owners_of_the_scope_are_the_audience() {
+        let target = resources().target(&[], &[], &scope("accounts openid")).expect("a target");
+        assert_eq!(target, Target { audience: vec!["urn:accounts".into()], scope: scope("accounts openid") });
+        let target = resources().target(&[], &[], &scope("openid")).expect("a target");
+        assert_eq!(target.audience, ["https://as.example.com"]);
+    }
+
+    /// AT-05
+    #[test]
+    fn a_resource_is_named_by_url_or_audience_and_keeps_only_its_scope() {
+        for name in ["https://payments.example.com/api", "urn:payments"] {
+            let target = resources().target(&[name.into()], &[], &scope("accounts payments shared openid")).expect("a target");
+            assert_eq!(target, Target { audience: vec!["urn:payments".into()], scope: scope("payments shared openid") });
+        }
+    }
+
+    #[test]
+    fn a_resource_outside_the_grant_is_refused_and_one_inside_is_not() {
+        let granted = ["urn:accounts".to_owned()];
+        assert_eq!(resources().target(&["urn:payments".into()], &granted, &scope("accounts")), Err(InvalidTarget));
+        assert_eq!(resources().target(&["urn:nobody".into()], &[], &scope("accounts")), Err(InvalidTarget));
+        let target = resources().target(&["https://accounts.example.com/api".into()], &granted, &scope("accounts")).expect("a target");
+        assert_eq!(target.audience, ["urn:accounts"]);
+    }
+}

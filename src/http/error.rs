@@ -1,0 +1,222 @@
+//! The one place that maps what went wrong to status codes, error codes and headers.
+
+use std::borrow::Cow;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use keybound_proofs::{AlgSet, Challenge};
+use serde::Serialize;
+
+use crate::service::client_auth::ClientAuthError;
+use crate::service::{AuthorizationServer, TokenError};
+
+/// The codes of OAuth error answers. Each has a page at `/errors/{code}`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorCode {
+    /// RFC 6749 section 5.2.
+    InvalidRequest,
+    /// RFC 6749 section 5.2.
+    InvalidClient,
+    /// RFC 6749 section 5.2.
+    InvalidGrant,
+    /// RFC 6749 section 5.2.
+    UnauthorizedClient,
+    /// RFC 6749 section 5.2.
+    UnsupportedGrantType,
+    /// RFC 6749 section 5.2.
+    InvalidScope,
+    /// RFC 9449 section 5.
+    InvalidDpopProof,
+    /// RFC 9449 section 8.
+    UseDpopNonce,
+    /// RFC 8707 section 2.
+    InvalidTarget,
+    /// RFC 9396 section 5.
+    InvalidAuthorizationDetails,
+    /// RFC 6749 section 4.1.2.1; here with 503.
+    TemporarilyUnavailable,
+    /// RFC 6749 section 4.1.2.1; here with 500.
+    ServerError,
+}
+
+impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 12] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::InvalidScope,
+        Self::InvalidDpopProof,
+        Self::UseDpopNonce,
+        Self::InvalidTarget,
+        Self::InvalidAuthorizationDetails,
+        Self::TemporarilyUnavailable,
+        Self::ServerError,
+    ];
+
+    /// As it is written in `error`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::ServerError => "server_error",
+        }
+    }
+}
+
+/// An error answer of an OAuth endpoint.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: ErrorCode,
+    description: Cow<'static, str>,
+    header: Option<(HeaderName, String)>,
+}
+
+impl ApiError {
+    /// 400 `invalid_request`.
+    pub fn invalid_request(description: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, description)
+    }
+
+    /// `invalid_request` with a more telling status.
+    pub fn invalid_request_as(status: StatusCode, description: &'static str) -> Self {
+        Self::new(status, ErrorCode::InvalidRequest, description)
+    }
+
+    /// 400 `unsupported_grant_type`.
+    pub fn unsupported_grant_type() -> Self {
+        let description = "grant_type must be refresh_token or client_credentials";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::UnsupportedGrantType, description)
+    }
+
+    /// 405, with the methods that are allowed.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let error = Self::invalid_request_as(StatusCode::METHOD_NOT_ALLOWED, "this endpoint does not take this method");
+        error.with(header::ALLOW, allow.to_owned())
+    }
+
+    /// 503 with `Retry-After`.
+    pub fn unavailable() -> Self {
+        let description = "the service can not decide right now; nothing is lost, try again";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::TemporarilyUnavailable, description);
+        error.with(header::RETRY_AFTER, "1".to_owned())
+    }
+
+    fn new(status: StatusCode, code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, description: description.into(), header: None }
+    }
+
+    fn with(self, name: HeaderName, value: String) -> Self {
+        Self { header: Some((name, value)), ..self }
+    }
+
+    /// What a client sees of a refused token request. At `/oauth/token` `invalid_grant` is 400 (RFC 6749 section 5.2).
+    pub fn from_token_error(error: TokenError, server: &AuthorizationServer) -> Self {
+        let bad = |code, description: Cow<'static, str>| Self::new(StatusCode::BAD_REQUEST, code, description);
+        match error {
+            TokenError::Proof(error) => bad(ErrorCode::InvalidDpopProof, error.description().into()),
+            TokenError::NonceNeeded { nonce } => {
+                let description = "the proof needs the nonce of the DPoP-Nonce header; sign a new proof with it and send the request again";
+                bad(ErrorCode::UseDpopNonce, description.into()).with(DPOP_NONCE, nonce)
+            }
+            TokenError::Replayed => bad(ErrorCode::InvalidDpopProof, "this proof was used before; sign a new one for each request".into()),
+            TokenError::Client(error) => Self::from_client_error(error, server),
+            TokenError::AssertionReplayed => Self::new(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::InvalidClient,
+                "the client assertion was used before; sign a new one for each request",
+            ),
+            TokenError::UnauthorizedClient => bad(ErrorCode::UnauthorizedClient, "the client is not registered for this grant type".into()),
+            TokenError::InvalidGrant => bad(ErrorCode::InvalidGrant, "the refresh token is not valid for this client and key".into()),
+            TokenError::InvalidScope => bad(ErrorCode::InvalidScope, "the scope is malformed or exceeds what was granted".into()),
+            TokenError::MalformedDetails(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
+            TokenError::DetailsNotCovered(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
+            TokenError::DetailsTypeNotAllowed => {
+                let description = "the client is not registered for a type in authorization_details";
+                bad(ErrorCode::InvalidAuthorizationDetails, description.into())
+            }
+            TokenError::InvalidTarget => bad(ErrorCode::InvalidTarget, "the resource is unknown or not covered by what was granted".into()),
+            TokenError::Unavailable(reason) => {
+                tracing::warn!(%reason, "a token request could not be decided");
+                Self::unavailable()
+            }
+            TokenError::Signing => {
+                tracing::error!("an access token could not be signed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::ServerError, "the token could not be signed")
+            }
+        }
+    }
+
+    fn from_client_error(error: ClientAuthError, server: &AuthorizationServer) -> Self {
+        let (reason, used_authorization) = match error {
+            ClientAuthError::Store(error) => return Self::from_token_error(error.into(), server),
+            ClientAuthError::Refused { reason, used_authorization } => (reason, used_authorization),
+        };
+        tracing::debug!(%reason, "a client was not authenticated");
+        if reason.is_invalid_request() {
+            return Self::invalid_request(reason.description());
+        }
+        let answer = Self::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidClient, reason.description());
+        if used_authorization {
+            answer.with(header::WWW_AUTHENTICATE, format!("Basic realm=\"{}\"", server.issuer.as_str()))
+        } else {
+            answer
+        }
+    }
+
+    /// At the refresh endpoint `invalid_grant` is 401 with a challenge.
+    #[must_use]
+    pub fn at_refresh_endpoint(self, algs: AlgSet) -> Self {
+        if self.code != ErrorCode::InvalidGrant {
+            return self;
+        }
+        Self { status: StatusCode::UNAUTHORIZED, ..self }.with(header::WWW_AUTHENTICATE, Challenge::new(algs).to_string())
+    }
+
+    /// The answer itself: flat JSON, never cached.
+    pub fn respond(&self, server: &AuthorizationServer, state: Option<&str>) -> HttpResponse {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            error_description: &'a str,
+            error_uri: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            state: Option<&'a str>,
+        }
+        let mut answer = never_cached(self.status);
+        if let Some((name, value)) = &self.header
+            && let Ok(value) = HeaderValue::from_str(value)
+        {
+            answer.insert_header((name.clone(), value));
+        }
+        answer.json(Body {
+            error: self.code.as_str(),
+            error_description: &self.description,
+            error_uri: server.issuer.url(&format!("/errors/{}", self.code.as_str())),
+            state,
+        })
+    }
+}
+
+/// An answer that no cache may keep (RFC 6749 section 5.1).
+pub fn never_cached(status: StatusCode) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(status);
+    answer.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((header::PRAGMA, "no-cache"));
+    answer
+}
+
+/// The header that carries a nonce to the client (RFC 9449 section 8.1).
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");

@@ -1,0 +1,74 @@
+//! `GET /errors/{code}`: the page that `error_uri` points at.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+
+use crate::http::error::ErrorCode;
+
+/// A short page for a person: what the code means and what to do. 404 for a code that this server never sends.
+pub async fn error_page(code: web::Path<String>) -> HttpResponse {
+    let Some(code) = ErrorCode::ALL.into_iter().find(|known| known.as_str() == code.as_str()) else {
+        return page(&mut HttpResponse::NotFound(), "Unknown error code", "This server sends no error with this code.", "");
+    };
+    let (meaning, remedy) = explanation(code);
+    page(&mut HttpResponse::Ok(), code.as_str(), meaning, remedy)
+}
+
+fn page(answer: &mut actix_web::HttpResponseBuilder, title: &str, meaning: &str, remedy: &str) -> HttpResponse {
+    answer
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
+        .body(format!(
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
+             <style>body{{font:1rem/1.6 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>\n\
+             <main>\n<h1>{title}</h1>\n<p>{meaning}</p>\n<p>{remedy}</p>\n</main>\n</html>\n"
+        ))
+}
+
+const fn explanation(code: ErrorCode) -> (&'static str, &'static str) {
+    match code {
+        ErrorCode::InvalidRequest => (
+            "The request is malformed: a parameter is missing, repeated, too long or of the wrong type, or the body is not what this endpoint takes.",
+            "Read error_description, correct the request, and send it again. Nothing was used up.",
+        ),
+        ErrorCode::InvalidClient => (
+            "The client could not be authenticated.",
+            "Check client_id and the way it is registered to authenticate. A client assertion needs the issuer as its only audience, and works once.",
+        ),
+        ErrorCode::InvalidGrant => (
+            "The refresh token gives nothing to this client with this key: it is unknown, expired, revoked or superseded, or belongs to another client or key.",
+            "Use the newest refresh token, with a proof by the key it was issued to. Otherwise the user has to sign in again.",
+        ),
+        ErrorCode::UnauthorizedClient => ("The client is not registered for this grant type.", "Change the registration of the client."),
+        ErrorCode::UnsupportedGrantType => {
+            ("This server does not know the grant type.", "See grant_types_supported in the metadata document.")
+        }
+        ErrorCode::InvalidScope => (
+            "The scope is malformed, or wider than what was granted.",
+            "Ask for the same scope or for less. Leaving it out asks for all that was granted.",
+        ),
+        ErrorCode::InvalidDpopProof => (
+            "The DPoP header is missing, repeated or malformed, or the proof in it does not fit this request, or it was used before.",
+            "Sign a new proof for every request, for exactly this method and URL, with a fresh jti and the present time.",
+        ),
+        ErrorCode::UseDpopNonce => (
+            "The proof needs a nonce of this server. This is not a failure: nothing was used up.",
+            "Take the value of the DPoP-Nonce header, put it into the nonce claim of a new proof, and send the same request again.",
+        ),
+        ErrorCode::InvalidTarget => {
+            ("The resource is not registered here, or the grant does not cover it.", "See protected_resources in the metadata document.")
+        }
+        ErrorCode::InvalidAuthorizationDetails => (
+            "The authorization details are malformed, or not covered by what was granted.",
+            "Ask for the same details or for less. Leaving them out asks for all that was granted.",
+        ),
+        ErrorCode::TemporarilyUnavailable => (
+            "The server can not decide right now, because its store can not be reached or is full. Your session is not lost.",
+            "Wait as long as Retry-After says, then send the request again with a new proof.",
+        ),
+        ErrorCode::ServerError => ("The server failed.", "Send the request again with a new proof; tell the operator if it stays."),
+    }
+}

@@ -1,0 +1,58 @@
+//! The metadata document (RFC 8414), the same at both well-known paths.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use serde_json::{Map, Value, json};
+
+use crate::domain::client::{AssertionAlg, AuthMethod, GrantType};
+use crate::http::PublicState;
+use crate::service::{AuthorizationServer, Issuer};
+
+/// The document; a client may keep it for five minutes.
+pub async fn metadata(state: web::Data<PublicState>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
+        .body(state.metadata.clone())
+}
+
+/// What this server says about itself: exactly what is enforced. Empty lists are left out (RFC 8414 section 3.2).
+pub fn document(server: &AuthorizationServer) -> Value {
+    let issuer = &server.issuer;
+    let methods: Vec<&str> = AuthMethod::offered(server.fapi2).iter().map(|method| method.name()).collect();
+    let scopes: std::collections::BTreeSet<&str> = server.resources.iter().flat_map(|resource| resource.scopes.iter()).collect();
+    let scopes: Vec<&str> = ["openid", "offline_access"].into_iter().chain(scopes).collect();
+    let resources: Vec<&str> = server.resources.iter().map(|resource| resource.url.as_str()).collect();
+    let document = json!({
+        "issuer": issuer.as_str(),
+        "token_endpoint": issuer.url(Issuer::TOKEN),
+        "jwks_uri": issuer.url(Issuer::JWKS),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": [GrantType::RefreshToken.name(), GrantType::ClientCredentials.name()],
+        "scopes_supported": scopes,
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "acr"],
+        "subject_types_supported": ["public"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": AssertionAlg::names(server.fapi2),
+        "id_token_signing_alg_values_supported": [server.keys.signer().alg().name()],
+        "dpop_signing_alg_values_supported": server.proof_policy.algs.iter().map(|alg| alg.name()).collect::<Vec<_>>(),
+        "require_pushed_authorization_requests": server.fapi2,
+        "authorization_response_iss_parameter_supported": true,
+        "client_id_metadata_document_supported": false,
+        "protected_resources": resources,
+    });
+    without_empty_lists(document)
+}
+
+fn without_empty_lists(document: Value) -> Value {
+    match document {
+        Value::Object(members) => {
+            let kept: Map<String, Value> =
+                members.into_iter().filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty())).collect();
+            Value::Object(kept)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,117 @@
+//! The only place that knows actix-web, headers and status codes: one file per endpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_cors::Cors;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::service::{AuthorizationServer, Issuer};
+
+pub mod error;
+pub mod error_page;
+pub mod form;
+pub mod jwks;
+pub mod management;
+pub mod metadata;
+pub mod nonce;
+pub mod params;
+pub mod refresh;
+pub mod request;
+pub mod token;
+
+use error::ApiError;
+use params::{BodyKinds, Params};
+
+/// What the handlers of the public listener share.
+pub struct PublicState {
+    /// The use cases.
+    pub server: Arc<AuthorizationServer>,
+    /// Limits on a request.
+    pub limits: RequestLimits,
+    /// The metadata document, serialized once.
+    pub metadata: web::Bytes,
+    /// The public keys, serialized once.
+    pub jwks: web::Bytes,
+}
+
+/// What one request may cost before it is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest time until the body is there.
+    pub body_timeout: Duration,
+}
+
+impl PublicState {
+    /// Serializes what never changes.
+    pub fn new(server: Arc<AuthorizationServer>, limits: RequestLimits) -> Self {
+        let metadata = web::Bytes::from(metadata::document(&server).to_string());
+        let jwks = web::Bytes::from(server.keys.jwks().to_string());
+        Self { server, limits, metadata, jwks }
+    }
+}
+
+/// The routes of the public listener, all below the path of the issuer.
+pub fn public_routes(state: web::Data<PublicState>) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |config| {
+        let path = state.server.issuer.path().to_owned();
+        let oauth = |path: &str| web::resource(path).wrap(cors());
+        config
+            .app_data(state)
+            // RFC 8414 section 3.1 puts the well-known part between host and path; OpenID Connect Discovery puts it behind.
+            .service(oauth(&format!("/.well-known/oauth-authorization-server{path}")).get(metadata::metadata).default_service(not_get()))
+            .service(oauth(&format!("{path}/.well-known/openid-configuration")).get(metadata::metadata).default_service(not_get()))
+            .service(oauth(&format!("{path}{}", Issuer::REFRESH)).post(refresh::refresh).default_service(not_post()))
+            .service(oauth(&format!("{path}{}", Issuer::TOKEN)).post(token::token).default_service(not_post()))
+            .service(oauth(&format!("{path}{}", Issuer::JWKS)).get(jwks::jwks).default_service(not_get()))
+            .service(
+                oauth(&format!("{path}{}", Issuer::NONCE)).get(nonce::nonce).route(web::head().to(nonce::nonce)).default_service(not_get()),
+            )
+            .service(web::resource(format!("{path}/errors/{{code}}")).get(error_page::error_page))
+            .default_service(web::to(not_found));
+    }
+}
+
+/// Any origin may call, without credentials of the browser; the nonce and the challenge can be read (RFC 9449 section 8.2).
+fn cors() -> Cors {
+    Cors::default()
+        .allow_any_origin()
+        .send_wildcard()
+        .allowed_methods(["GET", "HEAD", "POST"])
+        .allowed_headers([HeaderName::from_static("dpop"), header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([error::DPOP_NONCE, header::WWW_AUTHENTICATE])
+        .max_age(600)
+}
+
+/// Reads the parameters of a request within the limits.
+///
+/// # Errors
+/// 400, 408, 413, 415.
+pub(crate) async fn read_params(
+    request: &HttpRequest,
+    body: web::Payload,
+    kinds: BodyKinds,
+    state: &PublicState,
+) -> Result<Params, ApiError> {
+    let reading = Params::read(request, body, kinds, state.limits.max_body_bytes);
+    match tokio::time::timeout(state.limits.body_timeout, reading).await {
+        Ok(read) => read,
+        Err(_) => Err(ApiError::invalid_request_as(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+fn not_post() -> actix_web::Route {
+    web::to(|state: web::Data<PublicState>| async move { ApiError::method_not_allowed("POST, OPTIONS").respond(&state.server, None) })
+}
+
+fn not_get() -> actix_web::Route {
+    web::to(|state: web::Data<PublicState>| async move { ApiError::method_not_allowed("GET, HEAD, OPTIONS").respond(&state.server, None) })
+}
+
+async fn not_found(state: web::Data<PublicState>) -> HttpResponse {
+    ApiError::invalid_request_as(StatusCode::NOT_FOUND, "there is nothing at this path").respond(&state.server, None)
+}

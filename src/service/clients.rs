@@ -1,0 +1,348 @@
+//! Every client there is: configured ones, and those registered at run time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keybound_proofs::Entropy;
+use moka::future::Cache;
+use zeroize::Zeroizing;
+
+use crate::domain::client::{InvalidClientMetadata, StoredClientError};
+use crate::domain::{AuthMethod, Client, ClientId, ClientMetadata};
+use crate::secret::Secret;
+use crate::store::{ClientRecords, StoreError};
+
+/// Finds clients by their identifier, and changes those that were registered at run time.
+///
+/// Stored clients, and the absence of one, are remembered for [`ClientRegistry::CACHE_TTL`]: so long a change on another node
+/// may go unnoticed here. A change made here shows at once, save to a lookup that was under way.
+pub struct ClientRegistry {
+    configured: HashMap<ClientId, Arc<Client>>,
+    records: Arc<dyn ClientRecords>,
+    cache: Cache<ClientId, Option<Arc<Client>>>,
+    fapi2: bool,
+}
+
+/// What a registration gave.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The client.
+    pub client: Arc<Client>,
+    /// The secret, where one was made: shown once, and not kept.
+    pub client_secret: Option<Secret<String>>,
+}
+
+impl ClientRegistry {
+    /// For how long a stored client is remembered.
+    pub const CACHE_TTL: Duration = Duration::from_secs(1);
+
+    /// How many clients are remembered.
+    pub const CACHE_CAPACITY: u64 = 10_000;
+
+    /// The configured clients, and those in `records`, under the profile in force.
+    ///
+    /// # Errors
+    /// [`RegistryError::Exists`] where two configured clients have one identifier.
+    pub fn new(
+        configured: impl IntoIterator<Item = Client>,
+        records: Arc<dyn ClientRecords>,
+        profile_fapi2: bool,
+    ) -> Result<Self, RegistryError> {
+        let mut by_id = HashMap::new();
+        for client in configured {
+            if by_id.insert(client.id().clone(), Arc::new(client)).is_some() {
+                return Err(RegistryError::Exists);
+            }
+        }
+        let cache = Cache::builder().max_capacity(Self::CACHE_CAPACITY).time_to_live(Self::CACHE_TTL).build();
+        Ok(Self { configured: by_id, records, cache, fapi2: profile_fapi2 })
+    }
+
+    /// The client with this identifier, if there is one. A configured client hides a stored one of the same name; a stored
+    /// one that is not legal under the profile in force is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store can't tell.
+    pub async fn find(&self, id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
+        if let Some(client) = self.configured.get(id) {
+            return Ok(Some(Arc::clone(client)));
+        }
+        self.cache.try_get_with_by_ref(id, self.read(id)).await.map_err(|error| StoreError::clone(&error))
+    }
+
+    /// Registers a new client (RFC 7591 section 3). An identifier and a secret are made where the registration needs one and
+    /// brings none.
+    ///
+    /// Two registrations of one identifier at the same moment may both succeed; the later one counts.
+    ///
+    /// # Errors
+    /// [`RegistryError`]: above all where the identifier is taken.
+    pub async fn register(&self, mut metadata: ClientMetadata, entropy: &mut (dyn Entropy + Send)) -> Result<Registered, RegistryError> {
+        let id = match &metadata.client_id {
+            Some(id) => id.clone(),
+            None => {
+                let id = ClientId::new(random_text::<16>(entropy).as_str()).expect("22 characters of base64url are a client_id");
+                metadata.client_id = Some(id.clone());
+                id
+            }
+        };
+        if self.configured.contains_key(&id) {
+            return Err(RegistryError::Configured);
+        }
+        let client_secret = match (metadata.token_endpoint_auth_method, &metadata.client_secret) {
+            (Some(AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost), None) => {
+                let secret = random_text::<32>(entropy);
+                metadata.client_secret = Some(Secret::new(String::clone(&secret)));
+                Some(Secret::new(String::clone(&secret)))
+            }
+            _ => None,
+        };
+        let client = Arc::new(metadata.validate(self.fapi2, entropy)?);
+        if self.records.client(&id).await?.is_some() {
+            return Err(RegistryError::Exists);
+        }
+        self.write(&client).await?;
+        Ok(Registered { client, client_secret })
+    }
+
+    /// Replaces a registration (RFC 7592 section 2.2). Its secret stays where the new one brings none.
+    ///
+    /// # Errors
+    /// [`RegistryError`]: above all where there is no such client, or it is a configured one.
+    pub async fn replace(
+        &self,
+        id: &ClientId,
+        mut metadata: ClientMetadata,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Result<Arc<Client>, RegistryError> {
+        if self.configured.contains_key(id) {
+            return Err(RegistryError::Configured);
+        }
+        if metadata.client_id.get_or_insert_with(|| id.clone()) != id {
+            return Err(RegistryError::OtherId);
+        }
+        let record = self.records.client(id).await?.ok_or(RegistryError::Unknown)?;
+        let kept = match Client::from_stored_json(&record, self.fapi2) {
+            Ok(previous) => previous.secrets().to_vec(),
+            // What is not legal any more may be replaced by what is.
+            Err(StoredClientError::Invalid(_)) => Vec::new(),
+            Err(error) => return Err(unreadable(&error).into()),
+        };
+        let client = Arc::new(metadata.validate_keeping(self.fapi2, &kept, entropy)?);
+        self.write(&client).await?;
+        Ok(client)
+    }
+
+    /// Removes a client. Its grants are the caller's to end.
+    ///
+    /// # Errors
+    /// [`RegistryError`]: above all where there is no such client, or it is a configured one.
+    pub async fn delete(&self, id: &ClientId) -> Result<(), RegistryError> {
+        if self.configured.contains_key(id) {
+            return Err(RegistryError::Configured);
+        }
+        let existed = self.records.delete_client(id).await;
+        self.cache.invalidate(id).await;
+        if existed? { Ok(()) } else { Err(RegistryError::Unknown) }
+    }
+
+    /// All clients, sorted by identifier.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store can't tell.
+    pub async fn list(&self) -> Result<Vec<Arc<Client>>, StoreError> {
+        let mut clients: Vec<Arc<Client>> = self.configured.values().cloned().collect();
+        for (id, record) in self.records.clients().await? {
+            if !self.configured.contains_key(&id) {
+                clients.extend(self.decode(&record)?);
+            }
+        }
+        clients.sort_by(|a, b| a.id().cmp(b.id()));
+        Ok(clients)
+    }
+
+    /// Whether the client comes from the configuration.
+    pub fn is_configured(&self, id: &ClientId) -> bool {
+        self.configured.contains_key(id)
+    }
+
+    async fn read(&self, id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
+        match self.records.client(id).await? {
+            Some(record) => self.decode(&record),
+            None => Ok(None),
+        }
+    }
+
+    async fn write(&self, client: &Arc<Client>) -> Result<(), StoreError> {
+        let written = self.records.put_client(client.id(), &client.to_stored_json()).await;
+        // Also where the outcome is unknown.
+        self.cache.invalidate(client.id()).await;
+        written
+    }
+
+    fn decode(&self, record: &[u8]) -> Result<Option<Arc<Client>>, StoreError> {
+        match Client::from_stored_json(record, self.fapi2) {
+            Ok(client) => Ok(Some(Arc::new(client))),
+            Err(StoredClientError::Invalid(error)) => {
+                tracing::warn!(%error, "a stored client is not legal under the profile in force, and is treated as absent");
+                Ok(None)
+            }
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+}
+
+impl std::fmt::Debug for ClientRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientRegistry").field("configured", &self.configured.len()).finish_non_exhaustive()
+    }
+}
+
+/// Why the registry doesn't do what it is asked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The store can't tell.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The registration is not valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidClientMetadata),
+    /// The client is in the configuration file, and is changed there.
+    #[error("this client is in the configuration, and is changed there")]
+    Configured,
+    /// The identifier is taken.
+    #[error("a client with this client_id exists")]
+    Exists,
+    /// There is no such client.
+    #[error("there is no such client")]
+    Unknown,
+    /// The registration names another client than the request.
+    #[error("client_id is not the one in the path")]
+    OtherId,
+}
+
+fn unreadable(error: &StoredClientError) -> StoreError {
+    StoreError::Unreadable(error.to_string())
+}
+
+fn random_text<const BYTES: usize>(entropy: &mut dyn Entropy) -> Zeroizing<String> {
+    let mut bytes = Zeroizing::new([0; BYTES]);
+    entropy.fill(bytes.as_mut());
+    Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::OsEntropy;
+    use crate::service::testing::MemoryRecords;
+    use serde_json::{Value, json};
+
+    fn metadata(value: Value) -> ClientMetadata {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn id(text: &str) -> ClientId {
+        ClientId::new(text).unwrap()
+    }
+
+    fn registry() -> (ClientRegistry, Arc<MemoryRecords>) {
+        let configured = metadata(json!({"client_id": "fixed"})).validate(false, &mut OsEntropy).unwrap();
+        let records = Arc::new(MemoryRecords::default());
+        (ClientRegistry::new([configured], Arc::clone(&records) as Arc<dyn ClientRecords>, false).unwrap(), records)
+    }
+
+    #[tokio::test]
+    async fn a_change_shows_at_once() {
+        let (registry, _) = registry();
+        assert!(registry.find(&id("app")).await.unwrap().is_none());
+        registry.register(metadata(json!({"client_id": "app", "client_name": "one"})), &mut OsEntropy).await.unwrap();
+        let name = |client: Arc<Client>| client.metadata().client_name.clone();
+        assert_eq!(name(registry.find(&id("app")).await.unwrap().unwrap()).as_deref(), Some("one"));
+        registry.replace(&id("app"), metadata(json!({"client_name": "two"})), &mut OsEntropy).await.unwrap();
+        assert_eq!(name(registry.find(&id("app")).await.unwrap().unwrap()).as_deref(), Some("two"));
+        registry.delete(&id("app")).await.unwrap();
+        assert!(registry.find(&id("app")).await.unwrap().is_none());
+        assert_eq!(registry.delete(&id("app")).await, Err(RegistryError::Unknown));
+    }
+
+    #[tokio::test]
+    async fn a_configured_client_is_found_and_not_changed() {
+        let (registry, _) = registry();
+        let fixed = id("fixed");
+        assert!(registry.find(&fixed).await.unwrap().is_some() && registry.is_configured(&fixed));
+        let change = || metadata(json!({"client_id": "fixed"}));
+        assert_eq!(registry.register(change(), &mut OsEntropy).await.unwrap_err(), RegistryError::Configured);
+        assert_eq!(registry.replace(&fixed, change(), &mut OsEntropy).await.unwrap_err(), RegistryError::Configured);
+        assert_eq!(registry.delete(&fixed).await, Err(RegistryError::Configured));
+    }
+
+    #[tokio::test]
+    async fn an_identifier_is_given_out_once() {
+        let (registry, records) = registry();
+        let register = async || registry.register(metadata(json!({"client_id": "app"})), &mut OsEntropy).await;
+        assert!(register().await.is_ok());
+        assert_eq!(register().await.unwrap_err(), RegistryError::Exists);
+        let other = metadata(json!({"client_id": "other"}));
+        assert_eq!(registry.replace(&id("app"), other, &mut OsEntropy).await.unwrap_err(), RegistryError::OtherId);
+        assert_eq!(registry.replace(&id("new"), metadata(json!({})), &mut OsEntropy).await.unwrap_err(), RegistryError::Unknown);
+        let twice = [(); 2].map(|()| metadata(json!({"client_id": "a"})).validate(false, &mut OsEntropy).unwrap());
+        assert_eq!(ClientRegistry::new(twice, records, false).unwrap_err(), RegistryError::Exists);
+    }
+
+    #[tokio::test]
+    async fn a_made_secret_works_and_survives_a_replacement_without_one() {
+        let (registry, _) = registry();
+        let confidential = || metadata(json!({"token_endpoint_auth_method": "client_secret_basic"}));
+        let registered = registry.register(confidential(), &mut OsEntropy).await.unwrap();
+        let secret = registered.client_secret.unwrap();
+        assert_eq!(secret.expose().len(), 43);
+        assert_eq!(registered.client.verify_secret(secret.expose().as_bytes()), Ok(()));
+        let id = registered.client.id().clone();
+        let replaced = registry.replace(&id, confidential(), &mut OsEntropy).await.unwrap();
+        assert_eq!(replaced.verify_secret(secret.expose().as_bytes()), Ok(()));
+        let mut change = confidential();
+        change.client_secret = Some(Secret::new("another secret of some length".to_owned()));
+        let changed = registry.replace(&id, change, &mut OsEntropy).await.unwrap();
+        assert!(changed.verify_secret(secret.expose().as_bytes()).is_err());
+        assert_eq!(changed.verify_secret(b"another secret of some length"), Ok(()));
+        let public = metadata(json!({"token_endpoint_auth_method": "none"}));
+        assert!(registry.replace(&id, public, &mut OsEntropy).await.unwrap().is_public());
+    }
+
+    #[tokio::test]
+    async fn all_clients_are_listed_in_order() {
+        let (registry, _) = registry();
+        for name in ["zeta", "alpha"] {
+            registry.register(metadata(json!({"client_id": name})), &mut OsEntropy).await.unwrap();
+        }
+        let names: Vec<_> = registry.list().await.unwrap().iter().map(|client| client.id().to_string()).collect();
+        assert_eq!(names, ["alpha", "fixed", "zeta"]);
+    }
+
+    /// R4: what the store can't tell is not "no such client", and is not remembered.
+    #[tokio::test]
+    async fn a_failing_store_is_an_error_and_is_asked_again() {
+        let (registry, records) = registry();
+        let down = StoreError::Unavailable("test".to_owned());
+        records.fail(Some(down.clone()));
+        assert_eq!(registry.find(&id("app")).await.unwrap_err(), down);
+        assert!(registry.find(&id("fixed")).await.unwrap().is_some());
+        records.fail(None);
+        assert!(registry.find(&id("app")).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stored_client_that_is_not_legal_now_is_not_there_and_an_unreadable_one_is_an_error() {
+        let (registry, records) = registry();
+        registry.register(metadata(json!({"client_id": "app"})), &mut OsEntropy).await.unwrap();
+        let strict = ClientRegistry::new([], Arc::clone(&records) as Arc<dyn ClientRecords>, true).unwrap();
+        assert!(strict.find(&id("app")).await.unwrap().is_none());
+        assert!(strict.list().await.unwrap().is_empty());
+        records.put_client(&id("broken"), b"{}").await.unwrap();
+        assert!(matches!(registry.find(&id("broken")).await, Err(StoreError::Unreadable(_))));
+    }
+}

@@ -1,0 +1,146 @@
+//! From evidence to tokens: what a request earned, and the only function that mints.
+
+use std::sync::Arc;
+
+use keybound_proofs::{Alg, FreshProof, Jkt, UnixTime};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::clock::OsEntropy;
+use crate::domain::{Client, Family, FamilyId, Generation, Grant, Scope};
+use crate::service::access_token::AccessToken;
+use crate::service::id_token::IdToken;
+use crate::service::{AuthorizationServer, TokenError};
+
+/// The key that the tokens will be bound to: taken from a spent proof, from nowhere else.
+#[derive(Clone, Copy, Debug)]
+struct BoundKey {
+    jkt: Jkt,
+    alg: Alg,
+    renew_nonce: bool,
+}
+
+/// What one request earned. Only the use cases of this module's siblings make one, after the proof was spent and the grant judged.
+#[derive(Debug)]
+pub struct Entitlement {
+    client: Arc<Client>,
+    grant: Grant,
+    key: Option<BoundKey>,
+    family: Option<(FamilyId, Generation)>,
+    scope: Scope,
+    audience: Vec<String>,
+    authorization_details: Vec<Map<String, Value>>,
+}
+
+/// What of the grant this one access token carries.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Narrowed {
+    /// Its scope.
+    pub(crate) scope: Scope,
+    /// Its audience.
+    pub(crate) audience: Vec<String>,
+    /// Its authorization details.
+    pub(crate) authorization_details: Vec<Map<String, Value>>,
+}
+
+impl Entitlement {
+    /// For the use of a refresh token.
+    pub(super) fn from_family(client: Arc<Client>, fresh: Option<FreshProof>, family: Family, narrowed: Narrowed) -> Self {
+        Self { family: Some((family.id, family.generation)), ..Self::new(client, fresh, family.grant, narrowed) }
+    }
+
+    /// For a client on its own behalf.
+    pub(super) fn from_client(client: Arc<Client>, fresh: Option<FreshProof>, narrowed: Narrowed) -> Self {
+        let grant = Grant { scope: narrowed.scope.clone(), ..Grant::default() };
+        Self::new(client, fresh, grant, narrowed)
+    }
+
+    /// A public client that is registered for bearer access tokens has only its refresh token bound (RFC 9449 section 5);
+    /// whoever else sends a proof gets a bound token.
+    fn new(client: Arc<Client>, fresh: Option<FreshProof>, grant: Grant, narrowed: Narrowed) -> Self {
+        let bearer = client.is_public() && !client.dpop_bound_access_tokens();
+        let key = fresh.filter(|_| !bearer).map(|proof| BoundKey { jkt: *proof.jkt(), alg: proof.alg(), renew_nonce: proof.renew_nonce() });
+        let Narrowed { scope, audience, authorization_details } = narrowed;
+        Self { client, grant, key, family: None, scope, audience, authorization_details }
+    }
+}
+
+/// The answer to a token request (RFC 6749 section 5.1): flat JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenResponse {
+    /// The access token, a JWT (RFC 9068).
+    pub access_token: String,
+    /// `DPoP` iff bound, else `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds.
+    pub expires_in: u64,
+    /// The refresh token to use next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// What the access token carries.
+    #[serde(skip_serializing_if = "Scope::is_empty")]
+    pub scope: Scope,
+    /// With scope `openid` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
+    /// What the access token carries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<Map<String, Value>>,
+    /// The end user, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    /// Whether the access token works only with the key of the proof.
+    pub dpop_access_token_bound: bool,
+    /// The `alg` of the proof, iff bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpop_signing_alg: Option<Alg>,
+    /// A nonce to use from now on, sent only when the one in use is about to change. Travels in a header.
+    #[serde(skip)]
+    pub dpop_nonce: Option<String>,
+}
+
+impl AuthorizationServer {
+    /// Signs the tokens that were earned.
+    ///
+    /// # Errors
+    /// [`TokenError::Signing`].
+    pub(super) fn mint(&self, earned: Entitlement, now: UnixTime) -> Result<TokenResponse, TokenError> {
+        let (issuer, client_id, lifetime) = (self.issuer.as_str(), earned.client.id(), self.lifetimes.access_token);
+        let access_token = AccessToken {
+            issuer,
+            sub: earned.grant.sub.as_deref(),
+            audience: &earned.audience,
+            client_id,
+            scope: &earned.scope,
+            jkt: earned.key.map(|key| key.jkt),
+            authorization_details: &earned.authorization_details,
+            auth_time: earned.grant.auth_time,
+            acr: earned.grant.acr.as_deref(),
+            grant_id: earned.family.map(|(id, _)| id),
+            now,
+            lifetime,
+        };
+        let access_token = access_token.mint(self.keys.signer(), &mut OsEntropy).map_err(|_| TokenError::Signing)?.token;
+        let id_token = if earned.grant.sub.is_some() && earned.scope.contains("openid") {
+            let id_token = IdToken { issuer, client_id, grant: &earned.grant, access_token: &access_token, first: false, now, lifetime };
+            Some(id_token.mint(self.keys.signer()).map_err(|_| TokenError::Signing)?)
+        } else {
+            None
+        };
+        let renew = earned.key.is_some_and(|key| key.renew_nonce);
+        Ok(TokenResponse {
+            access_token,
+            token_type: if earned.key.is_some() { "DPoP" } else { "Bearer" },
+            expires_in: self.lifetimes.access_token.as_secs(),
+            refresh_token: earned.family.map(|(id, generation)| self.refresh_tokens.issue(id, generation)),
+            scope: earned.scope,
+            id_token,
+            authorization_details: earned.authorization_details,
+            sub: earned.grant.sub,
+            dpop_access_token_bound: earned.key.is_some(),
+            dpop_signing_alg: earned.key.map(|key| key.alg),
+            // Without an epoch there is nothing to renew with; the tokens are good all the same.
+            dpop_nonce: if renew { self.fresh_nonce(now).ok() } else { None },
+        })
+    }
+}

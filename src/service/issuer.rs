@@ -1,0 +1,74 @@
+//! The issuer identifier and the URLs built from it. Nothing here ever comes from a request.
+
+use keybound_proofs::{MalformedUri, TargetUri};
+
+/// The issuer (RFC 8414) and its endpoints.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    text: String,
+    path: String,
+    refresh: [TargetUri; 1],
+    token: [TargetUri; 1],
+}
+
+impl Issuer {
+    /// Builds every endpoint's URL from the issuer identifier, which has no query, no fragment and no slash at its end.
+    ///
+    /// # Errors
+    /// [`MalformedUri`] where it is not an absolute http or https URI.
+    pub fn new(text: &str) -> Result<Self, MalformedUri> {
+        let endpoint = |path: &str| TargetUri::parse(&format!("{text}{path}")).map(|uri| [uri]);
+        let after_scheme = text.find("://").map_or(text, |at| &text[at + 3..]);
+        let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
+        Ok(Self { text: text.to_owned(), path: path.to_owned(), refresh: endpoint(Self::REFRESH)?, token: endpoint(Self::TOKEN)? })
+    }
+
+    /// Path of the refresh endpoint below the issuer.
+    pub const REFRESH: &'static str = "/oauth/refresh";
+    /// Path of the token endpoint below the issuer.
+    pub const TOKEN: &'static str = "/oauth/token";
+    /// Path of the key set below the issuer.
+    pub const JWKS: &'static str = "/oauth/jwks";
+    /// Path of the nonce endpoint below the issuer.
+    pub const NONCE: &'static str = "/oauth/nonce";
+
+    /// The identifier.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The path component: empty, or beginning with a slash.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The absolute URL of a path below the issuer.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.text)
+    }
+
+    /// What `htu` must be at the refresh endpoint.
+    pub fn refresh_targets(&self) -> &[TargetUri] {
+        &self.refresh
+    }
+
+    /// What `htu` must be at the token endpoint.
+    pub fn token_targets(&self) -> &[TargetUri] {
+        &self.token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_what_follows_the_authority() {
+        for (issuer, path) in
+            [("https://as.example.com", ""), ("https://as.example.com/tenant/a", "/tenant/a"), ("http://127.0.0.1:8080", "")]
+        {
+            assert_eq!(Issuer::new(issuer).expect("an issuer").path(), path);
+        }
+        assert!(Issuer::new("as.example.com").is_err());
+    }
+}

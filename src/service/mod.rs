@@ -1,0 +1,102 @@
+//! Use cases, without HTTP types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keybound_proofs::{Epoch, Ledger, LedgerError, NonceRole, NonceRule, Nonces, ProofPolicy, Realm, UnixTime};
+
+use crate::clock::Clock;
+use crate::domain::resource::Resources;
+use crate::keys::Keys;
+use crate::store::{Ephemerals, Families, StoreHealth};
+use crate::telemetry::Events;
+
+pub mod access_token;
+pub mod caller;
+mod client_assertion;
+pub mod client_auth;
+pub mod client_credentials;
+pub mod clients;
+pub mod entitlement;
+pub mod error;
+pub mod grants;
+pub mod id_token;
+pub mod issuer;
+pub mod proof;
+pub mod refresh;
+pub mod refresh_token;
+
+pub use error::TokenError;
+pub use issuer::Issuer;
+
+use client_auth::ClientAuthSettings;
+use clients::ClientRegistry;
+use refresh_token::RefreshTokens;
+
+/// The authorization server: everything a use case needs, wired once.
+pub struct AuthorizationServer {
+    /// Its name and the URLs of its endpoints.
+    pub issuer: Issuer,
+    /// What a proof must satisfy.
+    pub proof_policy: ProofPolicy,
+    /// Makes and checks nonces.
+    pub nonces: Nonces,
+    /// Whether every proof needs a nonce, not only after an epoch change.
+    pub nonce_required: bool,
+    /// What a `jti` is unique within.
+    pub realm: Realm,
+    /// Refresh token families.
+    pub families: Arc<dyn Families>,
+    /// Remembers used proofs.
+    pub ledger: Arc<dyn Ledger>,
+    /// Sign-ins under way, codes, pushed requests.
+    pub ephemerals: Arc<dyn Ephemerals>,
+    /// Tells whether the store works.
+    pub health: Arc<dyn StoreHealth>,
+    /// Registered clients.
+    pub clients: ClientRegistry,
+    /// What client assertions are judged by.
+    pub client_auth: ClientAuthSettings,
+    /// Signing keys.
+    pub keys: Keys,
+    /// Reads and writes refresh tokens.
+    pub refresh_tokens: RefreshTokens,
+    /// Registered resources.
+    pub resources: Resources,
+    /// Lifetimes of tokens.
+    pub lifetimes: Lifetimes,
+    /// Whether the FAPI 2.0 profile is in force.
+    pub fapi2: bool,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Security events.
+    pub events: Events,
+}
+
+/// How long tokens live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// An access token and an ID token.
+    pub access_token: Duration,
+    /// A family that nobody uses.
+    pub refresh_idle: Duration,
+    /// Any family.
+    pub refresh_absolute: Duration,
+}
+
+impl AuthorizationServer {
+    /// A nonce for this authorization server, as it would be demanded now.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] where the epoch is not known.
+    pub fn fresh_nonce(&self, now: UnixTime) -> Result<String, LedgerError> {
+        Ok(self.nonces.mint(NonceRole::AuthorizationServer, &self.ledger.epoch()?.id, now))
+    }
+
+    fn nonce_rule(&self, epoch: Epoch) -> NonceRule<'_> {
+        NonceRule { nonces: &self.nonces, role: NonceRole::AuthorizationServer, epoch, required: self.nonce_required }
+    }
+}
+
+#[cfg(test)]
+mod testing;

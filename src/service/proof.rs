@@ -1,0 +1,115 @@
+//! The proof that came with a request: checked first, spent last.
+
+use std::future::Future;
+
+use keybound_proofs::{
+    ClaimAnswer, Expected, FreshProof, LedgerError, ProofError, SpendError, TargetUri, UnixTime, UnverifiedProof, VerifiedProof,
+};
+
+use crate::service::caller::Caller;
+use crate::service::{AuthorizationServer, TokenError};
+use crate::telemetry::Event;
+
+/// The `DPoP` header lines of a request and what they must be made for.
+#[derive(Clone, Copy, Debug)]
+pub struct PresentedProof<'a> {
+    /// Every value of every `DPoP` header line.
+    pub header_values: &'a [&'a [u8]],
+    /// The method of the request.
+    pub method: &'a str,
+    /// The URL of the endpoint, and its listed aliases.
+    pub targets: &'a [TargetUri],
+}
+
+impl AuthorizationServer {
+    /// Checks the proof against everything but the ledger. `None` where no `DPoP` header came: whether that is good enough is
+    /// for [`AuthorizationServer::require_proof`] to say, once the client is known.
+    ///
+    /// # Errors
+    /// [`TokenError::Proof`], [`TokenError::NonceNeeded`], or [`TokenError::Unavailable`] where the epoch is not known.
+    pub(crate) fn verify_proof(&self, presented: &PresentedProof<'_>, now: UnixTime) -> Result<Option<VerifiedProof>, TokenError> {
+        if presented.header_values.is_empty() {
+            return Ok(None);
+        }
+        let unverified =
+            UnverifiedProof::from_header_values(presented.header_values.iter().copied(), &self.proof_policy).map_err(TokenError::Proof)?;
+        let epoch = self.ledger.epoch()?;
+        let expected = Expected {
+            policy: &self.proof_policy,
+            method: presented.method,
+            targets: presented.targets,
+            access_token: None,
+            nonce: self.nonce_rule(epoch),
+            realm: &self.realm,
+        };
+        match unverified.verify(&expected, now) {
+            Ok(proof) => Ok(Some(proof)),
+            Err(error) if error.is_nonce_challenge() => Err(TokenError::NonceNeeded { nonce: self.fresh_nonce(now)? }),
+            Err(error) => Err(TokenError::Proof(error)),
+        }
+    }
+
+    /// Refuses a request without a proof where the client needs one.
+    ///
+    /// # Errors
+    /// [`ProofError::Missing`].
+    pub(crate) fn require_proof(&self, proof: Option<&VerifiedProof>, needed: bool) -> Result<(), TokenError> {
+        if needed && proof.is_none() { Err(TokenError::Proof(ProofError::Missing)) } else { Ok(()) }
+    }
+
+    /// Spends the proof and the client assertion, beside `effect`, which must be harmless where they turn out to be replayed.
+    ///
+    /// All three go out together: on a shared connection that is one round trip. The answer of `effect` is only looked at where
+    /// proof and assertion were fresh.
+    ///
+    /// # Errors
+    /// [`TokenError::Replayed`], [`TokenError::NonceNeeded`] where the epoch moved meanwhile, [`TokenError::AssertionReplayed`],
+    /// and whatever `effect` answers.
+    pub(crate) async fn spend_with<T, E: Into<TokenError>>(
+        &self,
+        proof: Option<VerifiedProof>,
+        caller: &Caller,
+        effect: impl Future<Output = Result<T, E>>,
+        now: UnixTime,
+    ) -> Result<(Option<FreshProof>, T), TokenError> {
+        let jkt = proof.as_ref().map(|proof| *proof.jkt());
+        let spend = async {
+            match proof {
+                Some(proof) => proof.spend(&*self.ledger, now).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (spent, assertion, effect) = tokio::join!(spend, self.spend_assertion(caller, now), effect);
+        let fresh = match spent {
+            Ok(fresh) => fresh,
+            Err(SpendError::Replayed) => {
+                if let Some(jkt) = jkt {
+                    self.events.record(Event::replay(&jkt), now);
+                }
+                return Err(TokenError::Replayed);
+            }
+            Err(SpendError::Ledger(error)) => return Err(self.ledger_trouble(error, now)),
+        };
+        assertion?;
+        Ok((fresh, effect.map_err(Into::into)?))
+    }
+
+    async fn spend_assertion(&self, caller: &Caller, now: UnixTime) -> Result<(), TokenError> {
+        let Some(claim) = caller.assertion_claim() else { return Ok(()) };
+        match self.ledger.claim(&claim, now).await {
+            Ok(ClaimAnswer::First) => Ok(()),
+            Ok(ClaimAnswer::Seen) => Err(TokenError::AssertionReplayed),
+            Err(error) => Err(self.ledger_trouble(error, now)),
+        }
+    }
+
+    fn ledger_trouble(&self, error: LedgerError, now: UnixTime) -> TokenError {
+        match error {
+            LedgerError::EpochMoved => match self.fresh_nonce(now) {
+                Ok(nonce) => TokenError::NonceNeeded { nonce },
+                Err(error) => error.into(),
+            },
+            LedgerError::Unavailable | LedgerError::AtCapacity => error.into(),
+        }
+    }
+}

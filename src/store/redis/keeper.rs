@@ -1,0 +1,73 @@
+//! Keeps one connection: makes it, watches it, makes it anew.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::Shared;
+use super::wire::Lane;
+use crate::store::StoreError;
+
+/// How often a server that works is looked at.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// A server that was lost is tried again after this, and after twice as long each time, up to [`LONGEST_PAUSE`].
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// A server that is back is used again after this at the latest.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Keeps the connection on `seat` for as long as the store is open.
+pub(super) async fn keep(shared: Arc<Shared>, seat: usize) {
+    let mut lane = shared.lanes.at(seat);
+    let mut pause = SHORTEST_PAUSE;
+    while !shared.closed.load(Ordering::Acquire) {
+        if let Some(lane) = lane.take() {
+            let trouble = watch(&shared, &lane).await;
+            shared.lanes.retire(&lane);
+            shared.report(trouble);
+            pause = SHORTEST_PAUSE;
+        }
+        match shared.establish(seat, false).await {
+            Ok(fresh) => {
+                shared.lanes.publish(fresh.clone());
+                if shared.trouble.lock().take().is_some() {
+                    tracing::info!("redis is in use again");
+                }
+                lane = Some(fresh);
+            }
+            Err(trouble) => {
+                shared.report(trouble);
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Looks at the server every second, and at once where somebody doubts the connection; returns why it may not be used any more.
+async fn watch(shared: &Shared, lane: &Lane) -> StoreError {
+    loop {
+        // Either way it is time to look: the result only tells which came first.
+        let _ = timeout(WATCH, shared.lanes.doubted(lane.seat)).await;
+        if !shared.lanes.holds(lane) {
+            return StoreError::Unavailable("the connection to redis broke".to_owned());
+        }
+        if let Err(trouble) = shared.settle_epoch(&lane.connection, false).await {
+            return trouble;
+        }
+    }
+}
+
+impl Shared {
+    /// Remembers why a connection can't be used; says so once, not at every try.
+    fn report(&self, trouble: StoreError) {
+        let mut known = self.trouble.lock();
+        if known.as_ref() != Some(&trouble) {
+            tracing::warn!(reason = %trouble, "a connection to redis can't be used");
+            *known = Some(trouble);
+        }
+    }
+}

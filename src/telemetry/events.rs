@@ -1,0 +1,158 @@
+//! Security events: each change of state has exactly one.
+
+use std::collections::VecDeque;
+
+use keybound_proofs::{Jkt, UnixTime};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::domain::{ClientId, FamilyId, RevokeReason};
+
+/// Something that an operator may want to know about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A family was created.
+    GrantCreated {
+        /// The grant.
+        grant_id: String,
+        /// The client.
+        client_id: ClientId,
+    },
+    /// A refresh token was used and its family moved on.
+    RefreshRotated {
+        /// The grant.
+        grant_id: String,
+        /// The client.
+        client_id: ClientId,
+        /// The generation of the token given out.
+        generation: u32,
+    },
+    /// The store had forgotten an acknowledged write; a genuine token brought it forward.
+    StoreRegression {
+        /// The grant.
+        grant_id: String,
+        /// The client.
+        client_id: ClientId,
+        /// The generation of the token given out.
+        generation: u32,
+    },
+    /// A genuine refresh token came with a proof of another key.
+    RefreshKeyMismatch {
+        /// The grant named by the token.
+        grant_id: String,
+        /// The client that presented it.
+        client_id: ClientId,
+        /// The thumbprint of the key that signed the proof.
+        jkt: Option<String>,
+    },
+    /// A family was ended.
+    GrantRevoked {
+        /// The grant.
+        grant_id: String,
+        /// Why.
+        reason: RevokeReason,
+    },
+    /// A superseded refresh token was presented, and the family was left alone.
+    ReuseRefused {
+        /// The grant.
+        grant_id: String,
+        /// The client.
+        client_id: ClientId,
+    },
+    /// A proof was presented a second time.
+    ReplayRefused {
+        /// The thumbprint of its key.
+        jkt: String,
+    },
+    /// A client was registered or replaced.
+    ClientStored {
+        /// The client.
+        client_id: ClientId,
+    },
+    /// A client was deleted.
+    ClientDeleted {
+        /// The client.
+        client_id: ClientId,
+    },
+    /// The replay epoch was moved by this node.
+    EpochMoved {
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+impl Event {
+    /// A family was created.
+    pub fn created(id: FamilyId, client_id: &ClientId) -> Self {
+        Self::GrantCreated { grant_id: id.to_string(), client_id: client_id.clone() }
+    }
+
+    /// A proof was presented a second time.
+    pub fn replay(jkt: &Jkt) -> Self {
+        Self::ReplayRefused { jkt: jkt.to_string() }
+    }
+}
+
+/// An event and when it happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recorded {
+    /// Counts from 1 since this process started.
+    pub sequence: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// The last [`Events::KEPT`] events of this process; every one is also a log line with target `keybound::audit`.
+#[derive(Debug, Default)]
+pub struct Events(Mutex<Ring>);
+
+#[derive(Debug, Default)]
+struct Ring {
+    count: u64,
+    last: VecDeque<Recorded>,
+}
+
+impl Events {
+    /// How many events are kept for `/admin/events`.
+    pub const KEPT: usize = 1000;
+
+    /// Records one event.
+    pub fn record(&self, event: Event, now: UnixTime) {
+        if let Ok(json) = serde_json::to_string(&event) {
+            tracing::info!(target: "keybound::audit", event = %json);
+        }
+        let mut ring = self.0.lock();
+        ring.count += 1;
+        let sequence = ring.count;
+        if ring.last.len() == Self::KEPT {
+            ring.last.pop_front();
+        }
+        ring.last.push_back(Recorded { sequence, at_ms: now.as_millis(), event });
+    }
+
+    /// The kept events after `sequence`, oldest first.
+    pub fn after(&self, sequence: u64) -> Vec<Recorded> {
+        self.0.lock().last.iter().filter(|one| one.sequence > sequence).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_keeps_the_newest_events_and_their_order() {
+        let events = Events::default();
+        for round in 0..(Events::KEPT as i64 + 5) {
+            events.record(Event::EpochMoved { reason: "test" }, UnixTime::from_millis(round));
+        }
+        let kept = events.after(0);
+        assert_eq!(kept.len(), Events::KEPT);
+        assert_eq!(kept.first().map(|one| one.sequence), Some(6));
+        assert_eq!(events.after(1004).len(), 1);
+    }
+}

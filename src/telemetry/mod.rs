@@ -1,0 +1,6 @@
+//! What the service tells its operator: security events and logs. No token, proof, secret or raw `jti` is among it.
+
+pub mod events;
+pub mod logging;
+
+pub use events::{Event, Events, Recorded};
