@@ -43,6 +43,7 @@ const WITHOUT_TEST: &[(&str, &str)] = &[
     ("BCP-08", "there is no authorization endpoint yet"),
     ("BCP-10", "a duty of the proxy in front; shipped configurations come later"),
     ("BCP-11", "a duty of whoever names clients and end users"),
+    ("HTU-10", "a warning about one library, which is not used"),
     ("SEC-09", "advice about lifetimes; the default of five minutes is held by `a_refresh_gives_a_bound_token`"),
 ];
 
