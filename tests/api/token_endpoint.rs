@@ -121,8 +121,8 @@ async fn a_json_body_is_a_flat_object(store: Store) {
         "{} {}".to_owned(),
         format!("[{{\"refresh_token\":\"{token}\",\"client_id\":\"spa\"}}]"),
         format!("{{\"refresh_token\":[\"{token}\"],\"client_id\":\"spa\"}}"),
-        format!("{{\"refresh_token\":{{\"a\":1}},\"client_id\":\"spa\"}}"),
-        format!("{{\"refresh_token\":1,\"client_id\":\"spa\"}}"),
+        "{\"refresh_token\":{\"a\":1},\"client_id\":\"spa\"}".to_owned(),
+        "{\"refresh_token\":1,\"client_id\":\"spa\"}".to_owned(),
         format!("{{\"refresh_token\":\"{token}\",\"client_id\":\"spa\"}}x"),
         format!("\u{feff}{{\"refresh_token\":\"{token}\",\"client_id\":\"spa\"}}"),
     ] {
