@@ -129,7 +129,8 @@ impl AuthorizationServer {
         };
         let access_token = access_token.mint(self.keys.signer(), &mut OsEntropy).map_err(|_| TokenError::Signing)?.token;
         let id_token = if earned.grant.sub.is_some() && earned.scope.contains("openid") {
-            let id_token = IdToken { issuer, client_id, grant: &earned.grant, access_token: &access_token, first: earned.first, now, lifetime };
+            let id_token =
+                IdToken { issuer, client_id, grant: &earned.grant, access_token: &access_token, first: earned.first, now, lifetime };
             Some(id_token.mint(self.keys.signer()).map_err(|_| TokenError::Signing)?)
         } else {
             None

@@ -147,8 +147,8 @@ impl AuthorizationServer {
     /// [`InteractionError`].
     pub async fn reject(&self, handle: &str, rejected: Rejection, now: UnixTime) -> Result<String, InteractionError> {
         let waiting = self.waiting(handle, now).await?;
-        let code_is_good = (1..=64).contains(&rejected.error.len())
-            && rejected.error.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        let code_is_good =
+            (1..=64).contains(&rejected.error.len()) && rejected.error.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
         let description = rejected.error_description.as_deref();
         let legal = |text: &str| text.len() <= 512 && text.bytes().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
         if !code_is_good || !description.is_none_or(legal) {

@@ -21,7 +21,13 @@ impl Issuer {
         let endpoint = |path: &str| TargetUri::parse(&format!("{text}{path}")).map(|uri| [uri]);
         let after_scheme = text.find("://").map_or(text, |at| &text[at + 3..]);
         let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
-        Ok(Self { text: text.to_owned(), path: path.to_owned(), refresh: endpoint(Self::REFRESH)?, token: endpoint(Self::TOKEN)?, par: endpoint(Self::PAR)? })
+        Ok(Self {
+            text: text.to_owned(),
+            path: path.to_owned(),
+            refresh: endpoint(Self::REFRESH)?,
+            token: endpoint(Self::TOKEN)?,
+            par: endpoint(Self::PAR)?,
+        })
     }
 
     /// Path of the refresh endpoint below the issuer.

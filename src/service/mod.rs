@@ -22,7 +22,7 @@ pub mod code;
 pub mod entitlement;
 pub mod error;
 pub mod grants;
-mod handle;
+pub(crate) mod handle;
 pub mod id_token;
 pub mod interaction;
 pub mod issuer;

@@ -41,9 +41,8 @@ fn algorithm(header: &Map<String, Value>) -> Result<AssertionAlg, Refusal> {
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(refuse("the request object needs an extension that is not understood"));
     }
-    let typ_is_good = header.get("typ").is_none_or(|typ| {
-        typ.as_str().is_some_and(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known)))
-    });
+    let typ_is_good =
+        header.get("typ").is_none_or(|typ| typ.as_str().is_some_and(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known))));
     if !typ_is_good {
         return Err(refuse("the typ of the request object is that of another kind of JWT"));
     }
