@@ -26,6 +26,12 @@ const REQUIREMENTS: &[(&str, &[&str])] = &[
     ("TEP", &["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13"]),
     ("REF", &["01", "02", "03", "04", "05", "06", "07"]),
     ("BCP", &["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14"]),
+    ("JKT", &["01", "02", "03", "04", "05", "06", "07", "08", "09"]),
+    ("PAR", &["01", "02", "03", "04", "05", "06"]),
+    ("ISS", &["01", "02"]),
+    ("PKCE", &["01"]),
+    ("FAPI-AS", &["11", "12"]),
+    ("FAPI-AZ", &["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "14"]),
     ("PKJ", &["01", "02", "03", "04", "05", "06", "07", "08"]),
 ];
 
@@ -37,10 +43,7 @@ const WITHOUT_TEST: &[(&str, &str)] = &[
     ("CNF-04", "there is no introspection endpoint yet"),
     ("CNF-05", "there is no introspection endpoint yet"),
     ("NON-07", "the form of the challenge at resources; the gateway listener comes later"),
-    ("NON-12", "there is no pushed authorization request endpoint yet"),
     ("TEP-13", "rate limits come later"),
-    ("BCP-07", "there is no authorization endpoint yet"),
-    ("BCP-08", "there is no authorization endpoint yet"),
     ("BCP-10", "a duty of the proxy in front; shipped configurations come later"),
     ("BCP-11", "a duty of whoever names clients and end users"),
     ("HTU-10", "a warning about one library, which is not used"),
