@@ -18,6 +18,9 @@ async fn a_full_ledger_refuses_and_recovers() {
     let mut accepted = Vec::new();
     let mut refused = 0;
     for _ in 0..200 {
+        if refused == 10 {
+            break;
+        }
         let call = client.credentials_call(&key, service.issuer());
         let answer = call.send_on(&mut connection).await.expect("an answer");
         if answer.status() == 200 {
@@ -28,7 +31,7 @@ async fn a_full_ledger_refuses_and_recovers() {
             refused += 1;
         }
     }
-    assert!(refused > 0, "{} accepted with room for 64", accepted.len());
+    assert!(refused == 10, "{} accepted with room for 64", accepted.len());
     assert!(!accepted.is_empty() && accepted.len() <= 64, "{} accepted with room for 64", accepted.len());
     for call in &accepted {
         let status = call.send_on(&mut connection).await.expect("an answer").status();

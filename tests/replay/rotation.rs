@@ -1,6 +1,6 @@
 //! Lost answers, reuse, and originals that come late.
 
-use keybound_testkit::{Connection, Endpoint, Store, both_stores};
+use keybound_testkit::{Call, Connection, Endpoint, Store, both_stores};
 
 use crate::start;
 
@@ -9,9 +9,13 @@ async fn an_answer_may_be_lost_any_number_of_times(store: Store) {
     let service = start(store).await;
     let mut session = service.session("spa").await;
     for _ in 0..5 {
-        for _ in 0..5 {
-            let call = session.refresh();
+        let lost: Vec<Call> = (0..5).map(|_| session.refresh()).collect();
+        for call in &lost {
             Connection::new(service.public).send_and_hang_up(&call.request()).await.expect("it is sent");
+        }
+        // Whether the service has got to it or not: after this its proof is spent, and it can't come late as reuse.
+        for call in &lost {
+            assert!(matches!(call.send(&service).await.status(), 200 | 400));
         }
         let mut successors = Vec::new();
         for _ in 0..5 {

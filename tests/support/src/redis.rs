@@ -190,7 +190,7 @@ impl Drop for RedisServer {
 
 /// A port that nothing listens on, below the range from which the system takes ports for outgoing connections: so it stays
 /// free while a server is down.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 1000).unwrap_or(0) * 16;
     for _ in 0..4000 {

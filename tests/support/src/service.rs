@@ -1,7 +1,7 @@
 //! The service as a process: its configuration, its life and its death.
 
 use std::fs::{self, File, OpenOptions};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock, Weak};
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::flow::{Client, Session};
 use crate::http::{Connection, Request, Response};
 use crate::jose::{Key, b64, random};
-use crate::redis::RedisServer;
+use crate::redis::{RedisServer, free_port};
 
 /// The issuer of every service that the tests start. It names no port: `htu` follows the configuration, never the socket.
 pub const ISSUER: &str = "https://as.example.test";
@@ -416,17 +416,10 @@ pub async fn shared_redis() -> Arc<RedisServer> {
     server
 }
 
-/// A loopback address that nothing listens on, below the range from which the system takes ports for connections.
+/// A loopback address that nothing listens on.
 ///
 /// # Panics
 /// Where there is none.
 pub fn free_address() -> SocketAddr {
-    for _ in 0..1000 {
-        let port = 10_240 + u16::from_be_bytes(random()) % 20_000;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no free port");
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
