@@ -9,13 +9,14 @@ use actix_web::{App, HttpServer, web};
 use keybound_proofs::{Ledger, MalformedUri, Nonces, ProofPolicy, Realm, UnixTime};
 use tokio::task::JoinHandle;
 
-use crate::clock::{Clock, OsEntropy, SystemClock};
+use crate::clock::{Clock, OsEntropy, Stopwatch, SystemClock};
 use crate::config::{Config, NoncePolicy, Profile, StoreKind};
 use crate::domain::client::InvalidClientMetadata;
 use crate::domain::resource::{Resource, Resources};
 use crate::http::management::{ManagementState, management_routes};
 use crate::http::{PublicState, RequestLimits, public_routes};
 use crate::keys::{KeyError, Keys};
+use crate::service::authorize::{AuthorizationSettings, SignIn};
 use crate::service::client_auth::ClientAuthSettings;
 use crate::service::clients::{ClientRegistry, RegistryError};
 use crate::service::{AuthorizationServer, Issuer, Lifetimes};
@@ -159,7 +160,7 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
             // Standalone Redis is one server; the configuration was checked for that.
             let url = config.store.urls.first().map_or(DEFAULT_REDIS, |url| url.expose().as_str());
             let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), acceptance_window, ..RedisOptions::new(url) };
-            let store = RedisStore::connect(options, Arc::clone(&clock), loaded.created, Box::new(OsEntropy)).await?;
+            let store = connect_patiently(&options, &clock, loaded.created).await?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
             let ephemerals: Arc<dyn Ephemerals> = store.clone();
@@ -192,12 +193,18 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         clients: ClientRegistry::new(configured, records, fapi2)?,
         client_auth: ClientAuthSettings {
             issuer: issuer.as_str().to_owned(),
-            endpoint_urls: [Issuer::TOKEN, Issuer::REFRESH].map(|path| issuer.url(path)).to_vec(),
+            endpoint_urls: [Issuer::TOKEN, Issuer::REFRESH, Issuer::PAR].map(|path| issuer.url(path)).to_vec(),
             realm: Realm::new(issuer.as_str()),
         },
         refresh_tokens: keys.refresh_tokens(issuer.as_str()),
         keys,
         resources,
+        authorization: AuthorizationSettings {
+            sign_in: sign_in(config),
+            require_par: config.authorize.require_par,
+            request_uri_lifetime: config.authorize.request_uri_lifetime(),
+            code_lifetime: config.authorize.code_lifetime(),
+        },
         lifetimes: Lifetimes {
             access_token: config.tokens.access_token_lifetime(),
             refresh_idle: config.tokens.refresh_idle(),
@@ -209,6 +216,29 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         issuer,
     };
     Ok((server, backend))
+}
+
+/// Waits for a server that is still starting, as after a reboot of both; one that is unfit is refused at once.
+async fn connect_patiently(options: &RedisOptions, clock: &Arc<dyn Clock>, first_start: bool) -> Result<Arc<RedisStore>, StoreError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let waiting = Stopwatch::start();
+    loop {
+        match RedisStore::connect(options.clone(), Arc::clone(clock), first_start, Box::new(OsEntropy)).await {
+            Err(StoreError::Unavailable(reason)) if waiting.elapsed() < PATIENCE => {
+                tracing::warn!(%reason, "waiting for redis");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn sign_in(config: &Config) -> SignIn {
+    match &config.interaction.url {
+        Some(url) => SignIn::Application(url.clone()),
+        None if config.issuer.is_loopback() && config.interaction.builtin != Some(false) => SignIn::Builtin,
+        None => SignIn::Nowhere,
+    }
 }
 
 fn proof_policy(config: &Config) -> ProofPolicy {

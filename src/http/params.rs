@@ -31,16 +31,26 @@ impl Params {
     const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
     /// Parameters that must never travel in a URL, where logs and histories keep them (RFC 6749 section 2.3.1).
-    const SECRET: [&str; 8] =
-        ["client_secret", "client_assertion", "refresh_token", "access_token", "code", "code_verifier", "token", "subject_token"];
+    const SECRET: [&str; 9] = [
+        "client_id",
+        "client_secret",
+        "client_assertion",
+        "refresh_token",
+        "access_token",
+        "code",
+        "code_verifier",
+        "token",
+        "subject_token",
+    ];
 
     /// Reads the body of a request: at most `max_bytes`.
     ///
     /// # Errors
     /// 400 for a malformed body or credentials in the query, 413 and 415.
     pub async fn read(request: &HttpRequest, mut body: web::Payload, kinds: BodyKinds, max_bytes: usize) -> Result<Self, ApiError> {
-        if parse_form(request.query_string()).is_ok_and(|query| Self::SECRET.iter().any(|name| query.0.contains_key(*name))) {
-            return Err(ApiError::invalid_request("credentials and tokens must be in the body, not in the URL"));
+        // A query that is no form carries no parameter, and is none of this endpoint's business.
+        if let Ok(query) = parse_form(request.query_string()) {
+            query.without_secrets()?;
         }
         let kind = media_type(request)?;
         if kind == MediaType::Json && kinds == BodyKinds::Form {
@@ -63,6 +73,14 @@ impl Params {
         }
     }
 
+    /// Reads the query of a URL.
+    ///
+    /// # Errors
+    /// 400 for a malformed or repeated parameter, and for credentials.
+    pub fn from_query(query: &str) -> Result<Self, ApiError> {
+        parse_form(query)?.without_secrets()
+    }
+
     /// The value of a parameter.
     pub fn one(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(|values| values.first()).map(String::as_str)
@@ -82,6 +100,9 @@ impl Params {
     }
 
     fn add(&mut self, name: &str, value: String) -> Result<(), ApiError> {
+        if name.bytes().chain(value.bytes()).any(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\r' | b'\n')) {
+            return Err(ApiError::invalid_request("a parameter holds a control character"));
+        }
         let values = self.0.entry(name.to_owned()).or_default();
         if !values.is_empty() && !Self::REPEATABLE.contains(&name) {
             return Err(ApiError::invalid_request("a parameter is given more than once"));
@@ -91,6 +112,13 @@ impl Params {
         }
         values.push(value);
         if self.0.len() > Self::MAX { Err(too_many()) } else { Ok(()) }
+    }
+
+    fn without_secrets(self) -> Result<Self, ApiError> {
+        if Self::SECRET.iter().any(|name| self.0.contains_key(*name)) {
+            return Err(ApiError::invalid_request("credentials and tokens must be in the body, not in the URL"));
+        }
+        Ok(self)
     }
 
     fn without_empty(mut self) -> Self {

@@ -2,6 +2,8 @@
 //!
 //! Nothing here uses code of Keybound: a mistake in the service's own proof library can't hide itself in the tests.
 
+pub mod authorization;
+pub mod fleet;
 pub mod flow;
 pub mod http;
 pub mod jose;
@@ -11,6 +13,8 @@ pub mod relay;
 pub mod service;
 pub mod time;
 
+pub use authorization::CodeFlow;
+pub use fleet::Fleet;
 pub use flow::{Answer, Call, Client, ClientLogin, Endpoint, Session};
 pub use http::{Connection, Request, Response};
 pub use jose::Key;
