@@ -305,11 +305,11 @@ async fn a_request_object_is_signed_by_the_client(store: Store) {
     let service = start(store).await;
     let flow = CodeFlow::known(&service, "signed-webapp");
     let claims = flow.request_object_claims();
-    let b64 = keybound_testkit::jose::b64;
-    let unsigned = format!("{}.{}.", b64(json!({"alg": "none"}).to_string()), b64(claims.to_string()));
+    let b64 = |bytes: &[u8]| keybound_testkit::jose::b64(bytes);
+    let unsigned = format!("{}.{}.", b64(json!({"alg": "none"}).to_string().as_bytes()), b64(claims.to_string().as_bytes()));
     let rsa = Key::ps256();
-    let input = format!("{}.{}", b64(json!({"alg": "RS256"}).to_string()), b64(claims.to_string()));
-    let rs256 = format!("{input}.{}", b64(rsa.sign_rs256(input.as_bytes())));
+    let input = format!("{}.{}", b64(json!({"alg": "RS256"}).to_string().as_bytes()), b64(claims.to_string().as_bytes()));
+    let rs256 = format!("{input}.{}", b64(&rsa.sign_rs256(input.as_bytes())));
     let foreign = Key::es256().jws(&json!({"alg": "ES256"}), &claims);
     let other_type = signer_key().jws(&json!({"alg": "ES256", "typ": "client-authentication+jwt"}), &claims);
     let critical = signer_key().jws(&json!({"alg": "ES256", "crit": ["x"], "x": 1}), &claims);
