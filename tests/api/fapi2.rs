@@ -1,5 +1,8 @@
 //! `profile = "fapi2"`: the FAPI 2.0 Security Profile at the token endpoints. `docs/fapi2.md` lists what holds each of its rules.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use keybound_testkit::authorization::{
@@ -480,6 +483,28 @@ async fn a_rejection_reaches_the_client(store: Store) {
     let answer = flow.answer(&reject(&fapi.service, &opened, json!({"error": "access_denied"})).await);
     assert_eq!(answer["error"], "access_denied");
     assert!(!answer.contains_key("code"));
+}
+
+/// Each test that `docs/fapi2.md` names in its tables is a test.
+#[test]
+fn every_test_that_the_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/fapi2.md")).expect("the document");
+    let mut sources = String::new();
+    for folder in ["tests/api", "src/domain/client"] {
+        for entry in fs::read_dir(root.join(folder)).expect("a folder of tests") {
+            sources.push_str(&fs::read_to_string(entry.expect("an entry").path()).unwrap_or_default());
+        }
+    }
+    let (_, tables) = document.split_once("## The profile, item by item").expect("the tables");
+    let rows = tables.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let is_name =
+        |name: &&str| name.contains('_') && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let names: BTreeSet<&str> = names.filter(is_name).collect();
+    let missing: Vec<_> = names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(names.len() > 50 && missing.is_empty(), "{missing:?}");
 }
 
 both_stores!(
