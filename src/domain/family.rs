@@ -140,7 +140,7 @@ pub struct Family {
     pub idle_expiry: UnixTime,
     /// When it ends whatever happens.
     pub absolute_expiry: UnixTime,
-    /// When the generation last moved; at first, when it was created.
+    /// When the generation or the binding last moved; at first, when it was created.
     pub last_rotation: UnixTime,
     /// How many generations in a row, up to the one before the present one, were each presented twice in the cloned-key pattern.
     pub clone_run: u8,
@@ -163,6 +163,9 @@ pub struct Advance {
     pub authenticated: bool,
     /// The key of the verified proof, where there is one.
     pub jkt: Option<Jkt>,
+    /// Where the request moves the grant to another key: the key of a second proof, which was verified and spent as the first was.
+    /// Nothing else may be put here: a family bound to this key already is moved by it alone.
+    pub rebind_to: Option<Jkt>,
     /// Whether the client's refresh tokens rotate.
     pub rotate: bool,
     /// The instant of the request.
@@ -182,6 +185,8 @@ pub enum Advanced {
     RolledForward(Family),
     /// The client's tokens do not rotate: the same token stays good.
     Kept(Family),
+    /// Any of these, and the family is bound to [`Advance::rebind_to`] from now on. It was not before.
+    Rebound(Family),
     /// A token older than the previous one. Nothing moved; whether it ends the family is the caller's to decide.
     Reused(Family),
     /// A repetition or use that completes the pattern of a cloned key. Nothing moved; the caller revokes.
@@ -218,12 +223,26 @@ impl Family {
     /// What the presented token does to this record: the table of the design, in one place.
     ///
     /// Returns the outcome. The record in an outcome that moved something ([`Advanced::Rotated`], [`Advanced::RolledForward`],
-    /// [`Advanced::Kept`], [`Advanced::Repeated`]) is the one to store.
+    /// [`Advanced::Kept`], [`Advanced::Repeated`], [`Advanced::Rebound`]) is the one to store.
     #[must_use]
-    pub fn decide(mut self, request: &Advance) -> Advanced {
+    pub fn decide(self, request: &Advance) -> Advanced {
         if let Some(refusal) = self.refusal(request) {
             return Advanced::Refused(refusal);
         }
+        let held = self.binding;
+        match (self.present(request), request.rebind_to) {
+            (
+                Advanced::Rotated(family) | Advanced::Repeated(family) | Advanced::RolledForward(family) | Advanced::Kept(family),
+                Some(to),
+            ) if matches!(held, Binding::Key(key) if key != to) => {
+                // What is known about two holders of the old key says nothing about the new one.
+                Advanced::Rebound(Self { binding: Binding::Key(to), last_rotation: request.now, clone_run: 0, clone_flag: false, ..family })
+            }
+            (advanced, _) => advanced,
+        }
+    }
+
+    fn present(mut self, request: &Advance) -> Advanced {
         let (presented, stored) = (request.presented, self.generation);
         if presented > stored {
             self.generation = if request.rotate { presented.next() } else { presented };
@@ -263,7 +282,7 @@ impl Family {
             return Some(Refusal::OtherClient);
         }
         match self.binding {
-            Binding::Key(jkt) if request.jkt != Some(jkt) => return Some(Refusal::OtherKey),
+            Binding::Key(jkt) if request.jkt != Some(jkt) && request.rebind_to != Some(jkt) => return Some(Refusal::OtherKey),
             Binding::ClientAuthentication if !request.authenticated => return Some(Refusal::NotAuthenticated),
             Binding::Key(_) | Binding::ClientAuthentication => {}
         }
@@ -295,6 +314,7 @@ mod tests {
         Repeated(u32),
         RolledForward(u32),
         Kept(u32),
+        Rebound(u32),
         Reused,
         CloneSuspected,
         Refused(Refusal),
@@ -306,6 +326,7 @@ mod tests {
             Advanced::Repeated(family) => Did::Repeated(family.generation.0),
             Advanced::RolledForward(family) => Did::RolledForward(family.generation.0),
             Advanced::Kept(family) => Did::Kept(family.generation.0),
+            Advanced::Rebound(family) => Did::Rebound(family.generation.0),
             Advanced::Reused(_) => Did::Reused,
             Advanced::CloneSuspected(_) => Did::CloneSuspected,
             Advanced::Refused(refusal) => Did::Refused(*refusal),
@@ -318,6 +339,7 @@ mod tests {
             | Advanced::Repeated(family)
             | Advanced::RolledForward(family)
             | Advanced::Kept(family)
+            | Advanced::Rebound(family)
             | Advanced::Reused(family)
             | Advanced::CloneSuspected(family) => Some(family),
             Advanced::Refused(_) => None,
@@ -397,6 +419,32 @@ mod tests {
             assert_eq!(present(end), Did::Refused(Refusal::Expired));
             assert_eq!(present(end.plus(millisecond)), Did::Refused(Refusal::Expired));
         }
+    }
+
+    /// Both keys, then the new one alone; the old one alone never again.
+    #[test]
+    fn a_change_of_keys_is_one_step() {
+        let change = Advance { rebind_to: Some(jkt(2)), ..advance(1, 0) };
+        let moved = family(1).decide(&change);
+        assert_eq!(did(&moved), Did::Rebound(1));
+        let moved = record(moved).unwrap();
+        assert_eq!((moved.binding, moved.last_rotation), (Binding::Key(jkt(2)), change.now));
+        assert_eq!(did(&moved.clone().decide(&change)), Did::Repeated(1), "the answer was lost");
+        assert_eq!(did(&moved.clone().decide(&advance(1, 0))), Did::Refused(Refusal::OtherKey));
+        assert_eq!(did(&moved.clone().decide(&Advance { jkt: Some(jkt(2)), ..advance(1, 1) })), Did::Rotated(2));
+        let back = Advance { jkt: Some(jkt(2)), rebind_to: Some(jkt(1)), ..advance(1, 1) };
+        assert_eq!(did(&moved.decide(&back)), Did::Rebound(2));
+    }
+
+    /// Without the grant's own key there is no consent: a second proof moves nothing by itself.
+    #[test]
+    fn a_change_of_keys_needs_the_key_of_the_grant() {
+        for jkt_of_proof in [None, Some(jkt(2)), Some(jkt(3))] {
+            let change = Advance { jkt: jkt_of_proof, rebind_to: Some(jkt(2)), ..advance(1, 0) };
+            assert_eq!(did(&family(1).decide(&change)), Did::Refused(Refusal::OtherKey));
+        }
+        let confidential = Advance { authenticated: true, rebind_to: Some(jkt(2)), ..advance(1, 0) };
+        assert_eq!(did(&confidential_family(1).decide(&confidential)), Did::Rotated(1), "it has no key to change");
     }
 
     #[test]
@@ -486,10 +534,11 @@ mod tests {
     }
 
     prop_compose! {
-        fn requests()(near in 0u8..3, presented: u32, key in 0u64..3, authenticated: bool, rotate: bool, now: i64, idle_ms: u64) -> (u8, Advance) {
+        fn requests()(near in 0u8..3, presented: u32, key in 0u64..3, rebind in 0u64..3, authenticated: bool, rotate: bool, now: i64, idle_ms: u64) -> (u8, Advance) {
             (near, Advance {
                 presented: Generation(presented),
                 jkt: (key > 0).then(|| jkt(key)),
+                rebind_to: (rebind > 0).then(|| jkt(rebind)),
                 authenticated, rotate,
                 now: UnixTime::from_millis(now),
                 idle: Duration::from_millis(idle_ms),
@@ -511,17 +560,23 @@ mod tests {
             let request = Advance { presented, ..request };
             let advanced = before.clone().decide(&request);
             let entitled = match before.binding {
-                Binding::Key(jkt) => request.jkt == Some(jkt),
+                Binding::Key(jkt) => request.jkt == Some(jkt) || request.rebind_to == Some(jkt),
                 Binding::ClientAuthentication => request.authenticated,
             } && before.state == FamilyState::Live && !before.is_expired(request.now);
             prop_assert_eq!(matches!(advanced, Advanced::Refused(_)), !entitled);
             match &advanced {
                 Advanced::Reused(after) | Advanced::CloneSuspected(after) => prop_assert_eq!(after, &before),
-                Advanced::Rotated(after) | Advanced::Repeated(after) | Advanced::RolledForward(after) | Advanced::Kept(after) => {
+                Advanced::Rotated(after) | Advanced::Repeated(after) | Advanced::RolledForward(after) | Advanced::Kept(after)
+                | Advanced::Rebound(after) => {
+                    // The binding moves where a second proof says so, from one key to another, and nowhere else.
+                    let moved = matches!((before.binding, request.rebind_to), (Binding::Key(held), Some(to)) if held != to);
+                    prop_assert_eq!(matches!(advanced, Advanced::Rebound(_)), moved);
+                    prop_assert_eq!(after.binding, request.rebind_to.filter(|_| moved).map_or(before.binding, Binding::Key));
                     prop_assert!(after.generation >= before.generation && after.generation >= request.presented);
                     prop_assert_eq!(after.state, FamilyState::Live);
                     let frozen = |family: &Family| Family {
-                        generation: Generation(0), idle_expiry: START, last_rotation: START, clone_run: 0, clone_flag: false, ..family.clone()
+                        generation: Generation(0), idle_expiry: START, last_rotation: START, clone_run: 0, clone_flag: false, binding: before.binding,
+                        ..family.clone()
                     };
                     prop_assert_eq!(frozen(after), frozen(&before));
                 }
