@@ -9,7 +9,7 @@ use actix_web::{App, HttpServer, web};
 use keybound_proofs::{Ledger, MalformedUri, Nonces, ProofPolicy, Realm, UnixTime};
 use tokio::task::JoinHandle;
 
-use crate::clock::{Clock, OsEntropy, SystemClock};
+use crate::clock::{Clock, OsEntropy, Stopwatch, SystemClock};
 use crate::config::{Config, NoncePolicy, Profile, StoreKind};
 use crate::domain::client::InvalidClientMetadata;
 use crate::domain::resource::{Resource, Resources};
@@ -140,9 +140,15 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
     let keys = loaded.keys;
 
     let proof_policy = proof_policy(config);
+    let acceptance_window = proof_policy.acceptance_window(config.dpop.nonce_step());
     let (families, records, ephemerals, ledger, health, backend) = match config.store.kind {
         StoreKind::Embedded => {
-            let options = EmbeddedOptions { ledger_capacity: config.store.ledger_capacity, ..EmbeddedOptions::default() };
+            let options = EmbeddedOptions {
+                ledger_capacity: config.store.ledger_capacity,
+                max_claim_life: acceptance_window + proof_policy.clock_skew + proof_policy.clock_spread,
+                acceptance_window,
+                ..EmbeddedOptions::default()
+            };
             let Embedded { store, ledger, .. } = embedded::open(&config.store.path, options, now, &mut OsEntropy)?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
@@ -152,8 +158,8 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         StoreKind::Redis => {
             // Standalone Redis is one server; the configuration was checked for that.
             let url = config.store.urls.first().map_or(DEFAULT_REDIS, |url| url.expose().as_str());
-            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), ..RedisOptions::new(url) };
-            let store = RedisStore::connect(options, Arc::clone(&clock), loaded.created, Box::new(OsEntropy)).await?;
+            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), acceptance_window, ..RedisOptions::new(url) };
+            let store = connect_patiently(&options, &clock, loaded.created).await?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
             let ephemerals: Arc<dyn Ephemerals> = store.clone();
@@ -203,6 +209,21 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         issuer,
     };
     Ok((server, backend))
+}
+
+/// Waits for a server that is still starting, as after a reboot of both; one that is unfit is refused at once.
+async fn connect_patiently(options: &RedisOptions, clock: &Arc<dyn Clock>, first_start: bool) -> Result<Arc<RedisStore>, StoreError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let waiting = Stopwatch::start();
+    loop {
+        match RedisStore::connect(options.clone(), Arc::clone(clock), first_start, Box::new(OsEntropy)).await {
+            Err(StoreError::Unavailable(reason)) if waiting.elapsed() < PATIENCE => {
+                tracing::warn!(%reason, "waiting for redis");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn proof_policy(config: &Config) -> ProofPolicy {

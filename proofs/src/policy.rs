@@ -34,6 +34,16 @@ impl ProofPolicy {
     }
 }
 
+impl ProofPolicy {
+    /// How long after its `iat` a proof may still be accepted, where nonces live for two steps of `nonce_step`.
+    ///
+    /// A ledger remembers each proof for what this was when it was claimed. Where it grows, what was forgotten could become acceptable
+    /// again: that is an epoch change.
+    pub fn acceptance_window(&self, nonce_step: Duration) -> Duration {
+        if self.trust_nonce_time { self.max_age.max(nonce_step.saturating_mul(2)) } else { self.max_age }
+    }
+}
+
 impl Default for ProofPolicy {
     fn default() -> Self {
         Self {

@@ -21,11 +21,12 @@ pub(super) fn read_secret(path: &Path, what: &str) -> Result<Zeroizing<String>, 
 }
 
 /// Replaces the content of a file in one step: after a crash it holds either the old or the new value. Readable by its owner only.
+/// There is no line end, so that `curl --data-urlencode name@file` sends the value itself.
 pub(super) fn replace_secret(path: &Path, value: &str, what: &str) -> Result<(), CliError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        writeln!(file, "{value}")?;
+        file.write_all(value.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         // The rename is durable when the directory is.

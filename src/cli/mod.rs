@@ -81,11 +81,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(command: Command) -> Result<(), CliError> {
-    match command {
-        Command::Config(command) => return command.run(),
-        Command::Proof(command) => return command.run(),
-        _ => {}
-    }
     http::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -95,11 +90,12 @@ fn execute(command: Command) -> Result<(), CliError> {
         match command {
             Command::Demo(demo) => demo.run().await,
             Command::Serve(serve) => serve.run().await,
+            Command::Config(command) => command.run(),
             Command::Client(command) => command.run().await,
             Command::Grant(command) => command.run().await,
+            Command::Proof(command) => command.run(),
             Command::Token(command) => command.run().await,
             Command::Health(health) => health.run().await,
-            Command::Config(_) | Command::Proof(_) => Ok(()),
         }
     })
 }

@@ -1,10 +1,9 @@
 //! `keybound serve`.
 
-use tracing_subscriber::filter::LevelFilter;
-
 use crate::cli::CliError;
 use crate::cli::config::ConfigArgs;
-use crate::config::{Log, LogFormat, LogLevel};
+use crate::config::{Log, LogFormat};
+use crate::telemetry::logging;
 
 /// Run the service until SIGTERM or Ctrl-C; then finish what is under way and write what a clean start needs.
 #[derive(Debug, clap::Args)]
@@ -26,18 +25,11 @@ impl Serve {
 
 /// Writes the log to stderr, as the configuration says.
 pub(super) fn start_log(log: Log) {
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
+    let format = match log.format {
+        LogFormat::Text => logging::LogFormat::Text,
+        LogFormat::Json => logging::LogFormat::Json,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
+    logging::start(format, log.level.name());
 }
 
 /// Resolves when the process is asked to stop.

@@ -183,6 +183,21 @@ fn a_management_listener_that_others_can_reach_needs_a_token() {
 }
 
 #[test]
+fn a_redis_store_needs_one_good_url_and_a_plain_prefix() {
+    let redis = ("store.kind", "redis");
+    for (key, good, bad) in [
+        ("store.urls", "redis://:secret@10.0.0.5:6379/2", "rediss://10.0.0.5"),
+        ("store.urls", "unix:///run/redis.sock", "redis://a,redis://b"),
+        ("store.urls", "redis://localhost", "localhost:6379"),
+        ("store.key_prefix", "kb-1.a_b:", "kb*"),
+        ("store.key_prefix", "", "kb 1"),
+    ] {
+        with("", &[], &[redis, (key, good)]).unwrap_or_else(|error| panic!("{key} = {good}: {error}"));
+        assert!(said(with("", &[], &[redis, (key, bad)])).starts_with(key), "{key} = {bad}");
+    }
+}
+
+#[test]
 fn the_fapi2_profile_limits_what_may_be_chosen() {
     let fapi2 = ("profile", "fapi2");
     let config = with("", &[], &[fapi2]).unwrap();

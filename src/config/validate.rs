@@ -112,11 +112,12 @@ impl Config {
         if self.store.urls.len() != 1 && self.store.topology == Topology::Standalone {
             return Err(invalid("store.urls", "must name exactly one server for the standalone topology"));
         }
-        if !self.store.urls.iter().all(|url| url.expose().starts_with("redis://")) {
-            return Err(invalid("store.urls", "each must begin with redis://"));
+        if !self.store.urls.iter().all(|url| ["redis://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme))) {
+            return Err(invalid("store.urls", "each must begin with redis:// or unix:// (TLS is not supported yet)"));
         }
-        if !self.store.key_prefix.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*') || self.store.key_prefix.len() > 32 {
-            return Err(invalid("store.key_prefix", "must be up to 32 visible ASCII characters without spaces and *"));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        if !self.store.key_prefix.bytes().all(plain) || self.store.key_prefix.len() > 32 {
+            return Err(invalid("store.key_prefix", "must be up to 32 letters, digits and `.`, `_`, `:`, `-`"));
         }
         Ok(())
     }

@@ -31,8 +31,17 @@ impl Params {
     const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
     /// Parameters that must never travel in a URL, where logs and histories keep them (RFC 6749 section 2.3.1).
-    const SECRET: [&str; 8] =
-        ["client_secret", "client_assertion", "refresh_token", "access_token", "code", "code_verifier", "token", "subject_token"];
+    const SECRET: [&str; 9] = [
+        "client_id",
+        "client_secret",
+        "client_assertion",
+        "refresh_token",
+        "access_token",
+        "code",
+        "code_verifier",
+        "token",
+        "subject_token",
+    ];
 
     /// Reads the body of a request: at most `max_bytes`.
     ///
@@ -82,6 +91,9 @@ impl Params {
     }
 
     fn add(&mut self, name: &str, value: String) -> Result<(), ApiError> {
+        if name.bytes().chain(value.bytes()).any(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\r' | b'\n')) {
+            return Err(ApiError::invalid_request("a parameter holds a control character"));
+        }
         let values = self.0.entry(name.to_owned()).or_default();
         if !values.is_empty() && !Self::REPEATABLE.contains(&name) {
             return Err(ApiError::invalid_request("a parameter is given more than once"));

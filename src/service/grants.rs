@@ -79,11 +79,13 @@ impl AuthorizationServer {
         if !client.allows_grant(GrantType::RefreshToken) {
             return Err(NewGrantError::NoRefreshGrant);
         }
-        // A client registered without a scope may be given any: the operator decides, grant by grant.
+        // A client registered without a scope, or without types of authorization details, may be given any: the operator decides,
+        // grant by grant.
         if !client.scope().is_empty() && !new.grant.scope.is_subset(client.scope()) {
             return Err(NewGrantError::Scope);
         }
-        if new.authorization_details.types().any(|one| !client.allows_details_type(one)) {
+        let listed = !client.metadata().authorization_details_types.is_empty();
+        if listed && new.authorization_details.types().any(|one| !client.allows_details_type(one)) {
             return Err(NewGrantError::AuthorizationDetails);
         }
         self.resources.target(&new.grant.resource, &[], &new.grant.scope)?;

@@ -222,3 +222,19 @@ async fn a_revocation_survives_a_restart() {
         assert_eq!(opened.store.revoke(family.id, RevokeReason::Reuse, START).await, Ok(false));
     }
 }
+
+/// R1, R5: claims were remembered for as long as proofs were acceptable then. A configuration that accepts them for longer begins anew.
+#[tokio::test]
+async fn a_clean_start_that_accepts_proofs_for_longer_begins_a_new_epoch_and_an_equal_one_does_not() {
+    for (window_s, kept) in [(60, true), (59, true), (61, false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let opened = populated(directory.path()).await;
+        let before = opened.ledger.epoch().unwrap();
+        opened.store.close(START).await.unwrap();
+        drop(opened);
+        let options = EmbeddedOptions { acceptance_window: Duration::from_secs(window_s), ..EmbeddedOptions::default() };
+        let opened = embedded::open(directory.path(), options, START, &mut OsEntropy).unwrap();
+        assert_eq!(opened.ledger.epoch().unwrap().id == before.id, kept, "{window_s} s");
+        assert_eq!(opened.ledger.epoch().unwrap().demands_nonce(START, MINUTE), !kept, "{window_s} s");
+    }
+}

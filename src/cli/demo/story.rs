@@ -62,7 +62,7 @@ impl Story {
         sent("POST /admin/grants  {sub: alice, scope: accounts openid, jkt: the thumbprint}");
         let granted = self.grant(key).await?;
         let token = granted["refresh_token"].as_str().unwrap_or_default().to_owned();
-        came_back(&format!("201  refresh_token {}", shortened(&token)));
+        came_back(&format!("201  refresh_token R1 = {}", shortened(&token)));
         check(token.starts_with("kbr_"), "the grant comes with a refresh token")?;
         why("The refresh token is bound to the key: whoever steals the token alone has nothing.");
         Ok(token)
@@ -70,17 +70,17 @@ impl Story {
 
     async fn a_refresh(&self, key: &ProofKey, token: &str) -> Result<String, CliError> {
         step(2, "A refresh", "The client asks for an access token. A proof in the DPoP header shows that it holds the key.");
-        let (answer, _) = self.refresh(key, token, "R1").await?;
-        let rotated = accepted(&answer, key.jkt(), "the refresh")?;
+        let (answer, _) = self.refresh(key, token, "R1", "a fresh proof").await?;
+        let rotated = accepted(&answer, key.jkt(), "the refresh", "R2")?;
         check(rotated != token, "the refresh token rotates")?;
-        why("Both tokens are bound to the key: the access token names its thumbprint in cnf.jkt, and so does every API check.");
+        why("Both tokens are bound to the key: the access token names its thumbprint in cnf.jkt, and an API asks for a proof by that key.");
         Ok(rotated)
     }
 
     async fn a_rotated_refresh(&self, key: &ProofKey, token: &str) -> Result<String, CliError> {
         step(3, "The rotated refresh", "The token that came back is used next, with a new proof: each proof is for one request.");
-        let (answer, _) = self.refresh(key, token, "R2").await?;
-        let rotated = accepted(&answer, key.jkt(), "the rotated refresh")?;
+        let (answer, _) = self.refresh(key, token, "R2", "a fresh proof").await?;
+        let rotated = accepted(&answer, key.jkt(), "the rotated refresh", "R3")?;
         check(rotated != token, "the refresh token rotates again")?;
         why("Every refresh moves the family one generation on; at most one token of it is the newest.");
         Ok(rotated)
@@ -88,8 +88,8 @@ impl Story {
 
     async fn a_lost_answer(&self, key: &ProofKey, token: &str, successor: &str) -> Result<String, CliError> {
         step(4, "A lost answer", "Say the answer of step 3 never arrived. The client asks again with the token it still has, R2.");
-        let (answer, proof) = self.refresh(key, token, "R2 again").await?;
-        let repeated = accepted(&answer, key.jkt(), "the repeated refresh")?;
+        let (answer, proof) = self.refresh(key, token, "R2", "a fresh proof").await?;
+        let repeated = accepted(&answer, key.jkt(), "the repeated refresh", "R3")?;
         check(repeated == successor, "the lost answer is given again")?;
         why("The very same R3 came back: a lost answer never costs the session, and no second branch of it exists.");
         Ok(proof)
@@ -106,11 +106,11 @@ impl Story {
 
     async fn another_key(&self, key: &ProofKey, token: &str) -> Result<String, CliError> {
         step(6, "A stolen token", "A thief has the newest token R3, but not the key. So he makes a key of his own.");
-        let (answer, _) = self.refresh(&new_key()?, token, "R3, the thief's key").await?;
+        let (answer, _) = self.refresh(&new_key()?, token, "R3", "a fresh proof by the thief's key").await?;
         refused(&answer, 401, "invalid_grant", "the other key")?;
         why("Wrong key, no token. And the thief can't even end the session: the rightful client goes on.");
-        let (answer, _) = self.refresh(key, token, "R3, the client's key").await?;
-        let rotated = accepted(&answer, key.jkt(), "the rightful refresh")?;
+        let (answer, _) = self.refresh(key, token, "R3", "a fresh proof by the client's key").await?;
+        let rotated = accepted(&answer, key.jkt(), "the rightful refresh", "R4")?;
         check(rotated != token, "the rightful client goes on")?;
         gap();
         Ok(rotated)
@@ -127,19 +127,19 @@ impl Story {
     }
 
     async fn an_old_token(&self, key: &ProofKey, first: &str, newest: &str) -> Result<(), CliError> {
-        step(8, "An old token", "Someone with the key uses R1, which is two generations too old: the key is in two hands.");
-        let (answer, _) = self.refresh(key, first, "R1").await?;
+        step(8, "An old token", "Someone uses R1 with the right key. The client has long moved on: the key must be in two hands.");
+        let (answer, _) = self.refresh(key, first, "R1", "a fresh proof").await?;
         refused(&answer, 401, "invalid_grant", "the old token")?;
         why("Refused, and the whole family is revoked. From now on the newest token is refused too:");
-        let (answer, _) = self.refresh(key, newest, "R4").await?;
+        let (answer, _) = self.refresh(key, newest, "R4", "a fresh proof").await?;
         refused(&answer, 401, "invalid_grant", "the newest token of a revoked family")?;
         gap();
         Ok(())
     }
 
     /// Sends a refresh with a fresh proof; returns the proof too.
-    async fn refresh(&self, key: &ProofKey, token: &str, name: &str) -> Result<(Answer, String), CliError> {
-        sent(&format!("POST /oauth/refresh  {{refresh_token: {name}}}  DPoP: a fresh proof"));
+    async fn refresh(&self, key: &ProofKey, token: &str, name: &str, with: &str) -> Result<(Answer, String), CliError> {
+        sent(&format!("POST /oauth/refresh  {{refresh_token: {name}}}  DPoP: {with}"));
         let proof = self.client.proof(key, &self.client.endpoint, None)?;
         Ok((self.ask(token, &proof).await?, proof))
     }
@@ -150,11 +150,11 @@ impl Story {
     }
 }
 
-/// Checks a 200 with bound tokens, prints it, and returns the new refresh token.
-fn accepted(answer: &Answer, jkt: &Jkt, what: &str) -> Result<String, CliError> {
+/// Checks a 200 with bound tokens, prints it, and returns the new refresh token, which the story calls `name`.
+fn accepted(answer: &Answer, jkt: &Jkt, what: &str, name: &str) -> Result<String, CliError> {
     let (access_token, refresh_token) = (answer.text("access_token"), answer.text("refresh_token"));
     came_back(&format!(
-        "{}  access_token {} ({}, {} s), refresh_token {}",
+        "{}  access_token {} ({}, {} s), refresh_token {name} = {}",
         answer.status.as_u16(),
         shortened(access_token),
         answer.text("token_type"),

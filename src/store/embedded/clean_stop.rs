@@ -7,6 +7,7 @@
 //! | 16 | the epoch's name |
 //! | 1 + 8 | whether the epoch has a start, and the start in ms |
 //! | 8 | the end of the latest claim that was forgotten, ms |
+//! | 8 | how long after its `iat` a proof was acceptable, ms |
 //! | 8 + 8 + n * 16, until the digest | a bucket: its end in ms, n, and n keys |
 //! | 32 | SHA-256 of all before |
 //!
@@ -16,6 +17,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use keybound_proofs::{Epoch, EpochId, ReplayKey, UnixTime};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +29,7 @@ use super::ledger::Stopped;
 pub(super) struct Memory {
     pub(super) epoch: Epoch,
     pub(super) forgotten_until: UnixTime,
+    pub(super) acceptance_window: Duration,
     pub(super) buckets: Vec<(UnixTime, Vec<[u8; ReplayKey::LEN]>)>,
 }
 
@@ -60,10 +63,10 @@ pub(super) fn take(directory: &Path) -> io::Result<Found> {
 ///
 /// # Errors
 /// Where it can't be written or made durable.
-pub(super) fn leave(directory: &Path, stopped: &Stopped) -> io::Result<()> {
+pub(super) fn leave(directory: &Path, stopped: &Stopped, acceptance_window: Duration) -> io::Result<()> {
     let temporary = directory.join("ledger.clean.tmp");
     let file = directory::create_file(&temporary)?;
-    write(&file, stopped)?;
+    write(&file, stopped, acceptance_window)?;
     file.sync_all()?;
     fs::rename(&temporary, path(directory))?;
     directory::sync(directory)
@@ -73,13 +76,15 @@ fn path(directory: &Path) -> PathBuf {
     directory.join("ledger.clean")
 }
 
-fn write(file: &File, stopped: &Stopped) -> io::Result<()> {
+fn write(file: &File, stopped: &Stopped, acceptance_window: Duration) -> io::Result<()> {
     let mut out = Digesting { inner: BufWriter::new(file), digest: Sha256::new() };
     out.write_all(MAGIC)?;
     out.write_all(stopped.epoch.id.as_bytes())?;
     out.write_all(&[u8::from(stopped.epoch.since.is_some())])?;
     out.write_all(&stopped.epoch.since.unwrap_or_default().as_millis().to_be_bytes())?;
     out.write_all(&stopped.forgotten_until.as_millis().to_be_bytes())?;
+    let window = u64::try_from(acceptance_window.as_millis()).unwrap_or(u64::MAX);
+    out.write_all(&window.to_be_bytes())?;
     for bucket in &stopped.buckets {
         out.write_all(&bucket.end.as_millis().to_be_bytes())?;
         out.write_all(&(bucket.keys.len() as u64).to_be_bytes())?;
@@ -106,6 +111,7 @@ fn parse(bytes: &[u8]) -> Option<Memory> {
     };
     let start = take_instant(&mut rest)?;
     let forgotten_until = take_instant(&mut rest)?;
+    let acceptance_window = Duration::from_millis(u64::from_be_bytes(take_array(&mut rest)?));
     let mut buckets = Vec::new();
     while !rest.is_empty() {
         let end = take_instant(&mut rest)?;
@@ -114,7 +120,7 @@ fn parse(bytes: &[u8]) -> Option<Memory> {
         rest = after;
         buckets.push((end, keys.as_chunks().0.to_vec()));
     }
-    Some(Memory { epoch: Epoch { id, since: has_start.then_some(start) }, forgotten_until, buckets })
+    Some(Memory { epoch: Epoch { id, since: has_start.then_some(start) }, forgotten_until, acceptance_window, buckets })
 }
 
 fn take_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

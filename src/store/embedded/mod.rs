@@ -38,13 +38,21 @@ pub struct EmbeddedOptions {
     /// The longest that a claim is asked to be remembered; 120 s by default. With longer ones the ledger works as well, but it
     /// keeps them no more tightly than an eighth of this.
     pub max_claim_life: Duration,
+    /// How long after its `iat` a proof may be accepted ([`ProofPolicy::acceptance_window`](keybound_proofs::ProofPolicy::acceptance_window));
+    /// 60 s by default. Where it has grown since the last run, a new epoch begins: claims were remembered for less.
+    pub acceptance_window: Duration,
     /// Memory for pages of the file, in bytes; 32 MiB by default.
     pub cache_bytes: usize,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self { ledger_capacity: 4_000_000, max_claim_life: Duration::from_secs(120), cache_bytes: 32 << 20 }
+        Self {
+            ledger_capacity: 4_000_000,
+            max_claim_life: Duration::from_secs(120),
+            acceptance_window: Duration::from_secs(60),
+            cache_bytes: 32 << 20,
+        }
     }
 }
 
@@ -84,9 +92,11 @@ pub fn open(path: &Path, options: EmbeddedOptions, now: UnixTime, entropy: &mut 
     let found = clean_stop::take(path).map_err(unusable)?;
     let (first_start, start) = match found {
         clean_stop::Found::Nothing if is_new => (true, Start::Fresh { since: None }),
-        clean_stop::Found::Memory(memory) => (is_new, Start::Resumed(memory)),
+        clean_stop::Found::Memory(memory) if memory.acceptance_window >= options.acceptance_window => (is_new, Start::Resumed(memory)),
         // What earlier clocks said counts as well: a proof of then must not become acceptable again.
-        clean_stop::Found::Nothing | clean_stop::Found::Unusable => (is_new, Start::Fresh { since: Some(now.max(high_water)) }),
+        clean_stop::Found::Nothing | clean_stop::Found::Unusable | clean_stop::Found::Memory(_) => {
+            (is_new, Start::Fresh { since: Some(now.max(high_water)) })
+        }
     };
     let ledger = Arc::new(match start {
         Start::Fresh { since } => {
@@ -95,7 +105,7 @@ pub fn open(path: &Path, options: EmbeddedOptions, now: UnixTime, entropy: &mut 
         }
         Start::Resumed(memory) => EmbeddedLedger::resume(options.ledger_capacity, options.max_claim_life, memory, entropy),
     });
-    let store = EmbeddedStore::start(database, reopen, path, ledger.clone(), high_water)?;
+    let store = EmbeddedStore::start(database, reopen, path, ledger.clone(), high_water, options.acceptance_window)?;
     Ok(Embedded { store: Arc::new(store), ledger, first_start })
 }
 

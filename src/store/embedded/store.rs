@@ -4,6 +4,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use keybound_proofs::UnixTime;
@@ -35,6 +36,7 @@ impl EmbeddedStore {
         directory: &Path,
         ledger: Arc<EmbeddedLedger>,
         high_water: UnixTime,
+        acceptance_window: Duration,
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared { database: RwLock::new(Some(database)), condition: Mutex::new(Condition::Ready) });
         let (messages, receiver) = mpsc::channel(WAITING);
@@ -44,6 +46,7 @@ impl EmbeddedStore {
             directory: PathBuf::from(directory),
             open,
             high_water,
+            acceptance_window,
             sweep_from: FamilyId::from_bytes([0; FamilyId::LEN]),
         };
         let thread = std::thread::Builder::new()

@@ -114,6 +114,8 @@ pub(super) struct Writer {
     pub(super) open: Open,
     /// The latest instant that a request named.
     pub(super) high_water: UnixTime,
+    /// Left with the claims: see `EmbeddedOptions::acceptance_window`.
+    pub(super) acceptance_window: Duration,
     /// Where the next sweep goes on.
     pub(super) sweep_from: FamilyId,
 }
@@ -234,7 +236,8 @@ impl Writer {
         if let Some(why) = failed {
             return Err(why);
         }
-        clean_stop::leave(&self.directory, &stopped).map_err(|error| io_error("the ledger could not be written", &error))?;
+        clean_stop::leave(&self.directory, &stopped, self.acceptance_window)
+            .map_err(|error| io_error("the ledger could not be written", &error))?;
         match database {
             Some(database) => database.close().map_err(|error| storage_error(error.into())),
             None => Ok(()),

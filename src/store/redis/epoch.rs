@@ -5,6 +5,8 @@
 //! compare-and-set, so that all nodes converge on one successor. A flush removes the record, and every claim reads the record
 //! behind itself: so no claim can be relied on that a flush may have preceded unnoticed.
 
+use std::time::Duration;
+
 use keybound_proofs::{Epoch, EpochId, UnixTime};
 
 use super::server::{Facts, RUN_ID_LEN};
@@ -19,13 +21,15 @@ use super::server::{Facts, RUN_ID_LEN};
 /// | 25 | 8 | evicted keys at the begin |
 /// | 33 | 40 | run id |
 /// | 73 | 40 | replication id |
+/// | 113 | 8 | the longest time after its `iat` for which any node accepts a proof, ms |
 ///
 /// All numbers are big-endian.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Record([u8; Record::LEN]);
 
 impl Record {
-    const LEN: usize = 33 + 2 * RUN_ID_LEN;
+    const LEN: usize = Self::WINDOW + 8;
+    const WINDOW: usize = 33 + 2 * RUN_ID_LEN;
     const VERSION: u8 = 1;
     const NOTHING_BEFORE: i64 = -1;
 
@@ -37,11 +41,13 @@ impl Record {
     }
 
     /// What follows the instant in a new record.
-    pub(super) fn tail(facts: &Facts) -> [u8; 8 + 2 * RUN_ID_LEN] {
-        let mut tail = [0; 8 + 2 * RUN_ID_LEN];
+    pub(super) fn tail(facts: &Facts, acceptance_window: Duration) -> [u8; 16 + 2 * RUN_ID_LEN] {
+        let mut tail = [0; 16 + 2 * RUN_ID_LEN];
         tail[..8].copy_from_slice(&facts.evicted_keys.to_be_bytes());
         tail[8..8 + RUN_ID_LEN].copy_from_slice(&facts.run_id);
-        tail[8 + RUN_ID_LEN..].copy_from_slice(&facts.replication_id);
+        tail[8 + RUN_ID_LEN..8 + 2 * RUN_ID_LEN].copy_from_slice(&facts.replication_id);
+        let window = u64::try_from(acceptance_window.as_millis()).unwrap_or(u64::MAX);
+        tail[8 + 2 * RUN_ID_LEN..].copy_from_slice(&window.to_be_bytes());
         tail
     }
 
@@ -55,9 +61,18 @@ impl Record {
         &self.0
     }
 
-    /// Whether the server's memory is unbroken since this record was made.
-    pub(super) fn fits(&self, facts: &Facts) -> bool {
-        self.0[25..] == Self::tail(facts)
+    /// Whether the server's memory is unbroken since this record was made, and long enough for a node that accepts a proof for
+    /// `acceptance_window` after its `iat`: claims of other nodes may be remembered for less.
+    pub(super) fn fits(&self, facts: &Facts, acceptance_window: Duration) -> bool {
+        let own = self.acceptance_window();
+        own >= acceptance_window && self.0[25..] == Self::tail(facts, own)
+    }
+
+    /// The longest time after its `iat` for which any node accepted a proof when this record was made.
+    pub(super) fn acceptance_window(&self) -> Duration {
+        let mut window = [0; 8];
+        window.copy_from_slice(&self.0[Self::WINDOW..]);
+        Duration::from_millis(u64::from_be_bytes(window))
     }
 
     pub(super) fn id(&self) -> EpochId {
@@ -101,6 +116,8 @@ impl Known {
 mod tests {
     use super::*;
 
+    const WINDOW: Duration = Duration::from_secs(60);
+
     fn facts(run: u8, replication: u8, evicted_keys: u64) -> Facts {
         Facts { run_id: [run; RUN_ID_LEN], replication_id: [replication; RUN_ID_LEN], evicted_keys, policy: None }
     }
@@ -108,17 +125,24 @@ mod tests {
     fn record(since: i64) -> Record {
         let mut bytes = Record::head(&EpochId::from_bytes([7; 16])).to_vec();
         bytes.extend(since.to_be_bytes());
-        bytes.extend(Record::tail(&facts(b'a', b'b', 3)));
+        bytes.extend(Record::tail(&facts(b'a', b'b', 3), WINDOW));
         Record::read(&bytes).unwrap()
     }
 
     #[test]
     fn a_record_fits_the_server_it_was_made_on_and_no_other() {
         let record = record(1);
-        assert!(record.fits(&facts(b'a', b'b', 3)));
+        assert!(record.fits(&facts(b'a', b'b', 3), WINDOW));
         for other in [facts(b'x', b'b', 3), facts(b'a', b'x', 3), facts(b'a', b'b', 4), facts(b'a', b'b', 2)] {
-            assert!(!record.fits(&other));
+            assert!(!record.fits(&other, WINDOW));
         }
+    }
+
+    #[test]
+    fn a_record_does_not_fit_a_node_that_accepts_proofs_for_longer() {
+        let facts = facts(b'a', b'b', 3);
+        assert!(record(1).fits(&facts, WINDOW - Duration::from_millis(1)));
+        assert!(!record(1).fits(&facts, WINDOW + Duration::from_millis(1)));
     }
 
     #[test]

@@ -82,13 +82,13 @@ impl Shared {
     async fn settle_alone(&self, connection: &MultiplexedConnection, first_start: bool) -> Result<(), StoreError> {
         for _ in 0..ROUNDS {
             let look = self.look(connection).await?;
-            if let Some(record) = Record::read(&look.record).filter(|record| record.fits(&look.facts)) {
+            if let Some(record) = Record::read(&look.record).filter(|record| record.fits(&look.facts, self.options.acceptance_window)) {
                 self.adopt(record, look.lead_ms);
                 return Ok(());
             }
             let nothing_before = first_start && look.record.is_empty() && self.holds_nothing(connection).await?;
             let stored = self.replace_epoch(connection, &look, nothing_before).await?;
-            if let Some(record) = Record::read(&stored).filter(|record| record.fits(&look.facts)) {
+            if let Some(record) = Record::read(&stored).filter(|record| record.fits(&look.facts, self.options.acceptance_window)) {
                 self.adopt(record, look.lead_ms);
                 return Ok(());
             }
@@ -123,7 +123,10 @@ impl Shared {
     async fn replace_epoch(&self, connection: &MultiplexedConnection, seen: &Look, nothing_before: bool) -> Result<Vec<u8>, StoreError> {
         let mut id = [0; EpochId::LEN];
         self.entropy.lock().fill(&mut id);
-        let (head, tail) = (Record::head(&EpochId::from_bytes(id)), Record::tail(&seen.facts));
+        // It only ever grows, so that nodes of two configurations don't take turns in replacing each other's record.
+        let known = Record::read(&seen.record).map(|record| record.acceptance_window()).unwrap_or_default();
+        let window = known.max(self.options.acceptance_window);
+        let (head, tail) = (Record::head(&EpochId::from_bytes(id)), Record::tail(&seen.facts, window));
         let flag: &[u8] = if nothing_before { b"1" } else { b"0" };
         let request =
             Request::Script { script: &EPOCH, key: &self.names.key(Names::EPOCH, b""), args: &[&seen.record, &head, &tail, flag] };

@@ -57,6 +57,9 @@ pub struct RedisOptions {
     pub url: Secret<String>,
     /// Put before every key, so that several issuers can share one database. 0 to 32 characters of `A-Z a-z 0-9 . _ : -`.
     pub key_prefix: String,
+    /// How long after its `iat` a proof may be accepted ([`ProofPolicy::acceptance_window`](keybound_proofs::ProofPolicy::acceptance_window)).
+    /// Default 60 s. A node for which it is longer than for any before it begins a new epoch.
+    pub acceptance_window: Duration,
     /// Connections of this node, 1 to 64. Default 2: one for every few worker threads is enough, and a second one is at hand when
     /// the first breaks.
     pub connections: usize,
@@ -77,6 +80,7 @@ impl RedisOptions {
         Self {
             url: Secret::new(url.into()),
             key_prefix: String::new(),
+            acceptance_window: Duration::from_secs(60),
             connections: 2,
             connect_timeout: Duration::from_millis(300),
             command_timeout: Duration::from_millis(250),

@@ -199,3 +199,17 @@ async fn a_clock_six_seconds_away_is_refused_and_one_four_seconds_away_is_taken(
         }
     }
 }
+
+/// R1, R5: other nodes' claims are remembered for as long as those nodes accept proofs. A node that accepts them for longer moves the
+/// epoch, once for all; one that accepts them for less does not.
+#[tokio::test]
+async fn a_node_that_accepts_proofs_for_longer_moves_the_epoch_once() {
+    let server = RedisServer::start(&[]).await;
+    let with = |seconds| RedisOptions { acceptance_window: Duration::from_secs(seconds), ..patient(server.url()) };
+    let before = connect(with(60)).await.unwrap().epoch().unwrap();
+    assert_eq!(connect(with(59)).await.unwrap().epoch().unwrap(), before);
+    let after = connect(with(61)).await.unwrap().epoch().unwrap();
+    assert_ne!(after.id, before.id);
+    assert!(after.since.is_some());
+    assert_eq!(connect(with(60)).await.unwrap().epoch().unwrap().id, after.id, "the nodes do not take turns");
+}

@@ -74,7 +74,7 @@ async fn a_wrong_password_is_refused_without_naming_it_and_the_right_one_is_take
 async fn a_user_with_few_rights_is_enough() {
     let server = RedisServer::start(&[]).await;
     let rights =
-        "on >pw resetkeys ~rp:* ~f:* ~c:* ~kb:* -@all +set +get +mget +del +setrange +pexpire +evalsha +eval +info +time +ping +scan";
+        "on >pw resetkeys ~rp:* ~f:* ~c:* ~e:* ~kb:* -@all +set +get +mget +del +setrange +pexpire +evalsha +eval +info +time +ping +scan";
     let words: Vec<&str> = ["ACL", "SETUSER", "keybound"].into_iter().chain(rights.split(' ')).collect();
     server.command(&words).await.unwrap();
     let store = connect(patient(format!("redis://keybound:pw@127.0.0.1:{}", server.port()))).await.unwrap();

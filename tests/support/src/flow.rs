@@ -306,7 +306,10 @@ impl Call {
 
     /// The request as it goes on the wire.
     pub fn request(&self) -> Request {
-        let mut request = Request::new("POST", &format!("{}{}", self.endpoint.path(), self.query));
+        // The routes lie below the path of the issuer.
+        let issuer_path =
+            self.issuer.split_once("://").and_then(|(_, rest)| rest.find('/').map(|slash| &rest[slash..])).unwrap_or_default();
+        let mut request = Request::new("POST", &format!("{issuer_path}{}{}", self.endpoint.path(), self.query));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

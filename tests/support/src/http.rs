@@ -180,6 +180,17 @@ impl Connection {
         self.exchange(bytes, false).await
     }
 
+    /// Sends one request and hangs up without reading the answer.
+    ///
+    /// # Errors
+    /// Where the connection fails.
+    pub async fn send_and_hang_up(mut self, request: &Request) -> Result<()> {
+        self.open().await?;
+        let bytes = request.bytes(self.address);
+        let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
+        stream.write_all(&bytes).await
+    }
+
     async fn exchange(&mut self, bytes: &[u8], head: bool) -> Result<Response> {
         if self.stream.is_none() {
             self.open().await?;

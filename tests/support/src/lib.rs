@@ -2,6 +2,7 @@
 //!
 //! Nothing here uses code of Keybound: a mistake in the service's own proof library can't hide itself in the tests.
 
+pub mod fleet;
 pub mod flow;
 pub mod http;
 pub mod jose;
@@ -11,6 +12,7 @@ pub mod relay;
 pub mod service;
 pub mod time;
 
+pub use fleet::Fleet;
 pub use flow::{Answer, Call, Client, ClientLogin, Endpoint, Session};
 pub use http::{Connection, Request, Response};
 pub use jose::Key;

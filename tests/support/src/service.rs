@@ -105,8 +105,11 @@ impl Settings {
 /// The clients that every service knows.
 fn clients() -> Value {
     let scope = "accounts openid payments";
-    let public =
-        |id: &str| json!({"client_id": id, "token_endpoint_auth_method": "none", "grant_types": ["refresh_token"], "scope": scope});
+    let details = ["account_information", "payment_initiation"];
+    let public = |id: &str| {
+        json!({"client_id": id, "token_endpoint_auth_method": "none", "grant_types": ["refresh_token"], "scope": scope,
+            "authorization_details_types": details})
+    };
     let secret = |id: &str, method: &str| {
         json!({"client_id": id, "token_endpoint_auth_method": method, "client_secret": SECRET,
             "grant_types": ["refresh_token", "client_credentials"], "scope": scope})
@@ -231,6 +234,14 @@ impl Service {
         if let Err(log) = self.boot().await {
             panic!("the service did not become ready again:\n{log}");
         }
+    }
+
+    /// Starts the process again and tells what it printed where it does not become ready.
+    ///
+    /// # Errors
+    /// The log.
+    pub async fn try_restart(&mut self) -> Result<(), String> {
+        self.boot().await
     }
 
     async fn boot(&mut self) -> Result<(), String> {

@@ -103,7 +103,7 @@ fn start(directory: &Path, disk: &Arc<Disk>) -> EmbeddedStore {
     let opened = tables::prepare(&database).map_err(StoreError::from).unwrap();
     let epoch = Epoch { id: EpochId::from_bytes([1; 16]), since: None };
     let ledger = Arc::new(EmbeddedLedger::new(10, Duration::from_secs(80), epoch, &mut Counting(0)));
-    EmbeddedStore::start(database, open, directory, ledger, opened.high_water).unwrap()
+    EmbeddedStore::start(database, open, directory, ledger, opened.high_water, Duration::from_secs(60)).unwrap()
 }
 
 /// DESIGN section 11: what is answered is durable.

@@ -136,7 +136,7 @@ fn start(disk: Disk) -> Result<EmbeddedStore, StoreError> {
     tables::prepare(&database)?;
     let epoch = Epoch { id: EpochId::from_bytes([1; 16]), since: None };
     let ledger = Arc::new(EmbeddedLedger::new(10, Duration::from_secs(80), epoch, &mut Counting(0)));
-    EmbeddedStore::start(database, open, "nowhere".as_ref(), ledger, START)
+    EmbeddedStore::start(database, open, "nowhere".as_ref(), ledger, START, Duration::from_secs(60))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,9 @@
+//! The command line as a person or a script uses it: the real program, its exit codes, its output, and what it leaves on disk.
+
+mod compose;
+mod config;
+mod demo;
+mod documents;
+mod proof;
+mod service;
+mod support;
