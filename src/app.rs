@@ -16,6 +16,7 @@ use crate::domain::resource::{Resource, Resources};
 use crate::http::management::{ManagementState, management_routes};
 use crate::http::{PublicState, RequestLimits, public_routes};
 use crate::keys::{KeyError, Keys};
+use crate::service::authorize::{AuthorizationSettings, SignIn};
 use crate::service::client_auth::ClientAuthSettings;
 use crate::service::clients::{ClientRegistry, RegistryError};
 use crate::service::{AuthorizationServer, Issuer, Lifetimes};
@@ -192,12 +193,18 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         clients: ClientRegistry::new(configured, records, fapi2)?,
         client_auth: ClientAuthSettings {
             issuer: issuer.as_str().to_owned(),
-            endpoint_urls: [Issuer::TOKEN, Issuer::REFRESH].map(|path| issuer.url(path)).to_vec(),
+            endpoint_urls: [Issuer::TOKEN, Issuer::REFRESH, Issuer::PAR].map(|path| issuer.url(path)).to_vec(),
             realm: Realm::new(issuer.as_str()),
         },
         refresh_tokens: keys.refresh_tokens(issuer.as_str()),
         keys,
         resources,
+        authorization: AuthorizationSettings {
+            sign_in: sign_in(config),
+            require_par: config.authorize.require_par,
+            request_uri_lifetime: config.authorize.request_uri_lifetime(),
+            code_lifetime: config.authorize.code_lifetime(),
+        },
         lifetimes: Lifetimes {
             access_token: config.tokens.access_token_lifetime(),
             refresh_idle: config.tokens.refresh_idle(),
@@ -223,6 +230,14 @@ async fn connect_patiently(options: &RedisOptions, clock: &Arc<dyn Clock>, first
             }
             outcome => return outcome,
         }
+    }
+}
+
+fn sign_in(config: &Config) -> SignIn {
+    match &config.interaction.url {
+        Some(url) => SignIn::Application(url.clone()),
+        None if config.issuer.is_loopback() && config.interaction.builtin != Some(false) => SignIn::Builtin,
+        None => SignIn::Nowhere,
     }
 }
 

@@ -366,16 +366,38 @@ pub struct TrustedIssuer {
 pub struct Interaction {
     /// Where the login application is. Default none.
     pub url: Option<String>,
-    /// Whether the built-in sign-in page is used: loopback issuers only. Default false.
-    pub builtin: bool,
+    /// Whether the built-in sign-in page is used: loopback issuers only. Default true for those without `url`, else false.
+    pub builtin: Option<bool>,
 }
 
 /// `[authorize]`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Authorize {
-    /// Whether authorization requests must be pushed first (RFC 9126). Default false.
+    /// Whether authorization requests must be pushed first (RFC 9126). Default false; always so under `fapi2`.
     pub require_par: bool,
+    /// For how long a pushed request can be used, in seconds, 1 to 599. Default 90.
+    pub request_uri_lifetime_s: u32,
+    /// For how long a code can be used, in seconds, 1 to 60. Default 60.
+    pub code_lifetime_s: u32,
+}
+
+impl Authorize {
+    /// `request_uri_lifetime_s` as a duration.
+    pub const fn request_uri_lifetime(&self) -> Duration {
+        Duration::from_secs(self.request_uri_lifetime_s as u64)
+    }
+
+    /// `code_lifetime_s` as a duration.
+    pub const fn code_lifetime(&self) -> Duration {
+        Duration::from_secs(self.code_lifetime_s as u64)
+    }
+}
+
+impl Default for Authorize {
+    fn default() -> Self {
+        Self { require_par: false, request_uri_lifetime_s: 90, code_lifetime_s: 60 }
+    }
 }
 
 /// `[limits]`.

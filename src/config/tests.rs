@@ -254,9 +254,6 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
         ("client_metadata_documents.enabled", "true"),
         ("authorization_details_type", r#"[{"type":"x"}]"#),
         ("trusted_issuer", r#"[{"issuer":"https://other.example.com"}]"#),
-        ("interaction.url", "https://login.example.com"),
-        ("interaction.builtin", "true"),
-        ("authorize.require_par", "true"),
     ] {
         let refused = said(with("", &[], &[(key, value)]));
         assert!(refused.starts_with(key) && refused.contains("not supported yet"), "{refused}");

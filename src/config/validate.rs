@@ -7,7 +7,10 @@ use std::ops::RangeInclusive;
 use keybound_proofs::{AlgSet, Entropy};
 
 use crate::config::overlay::read_value;
-use crate::config::{Config, ConfigError, Durability, Listener, Profile, Resource, StoreKind, Topology, UpstreamAuthorization};
+use crate::config::{
+    Config, ConfigError, Durability, Interaction, Listener, Profile, Resource, StoreKind, Topology, UpstreamAuthorization,
+};
+use crate::domain::client::is_web_uri;
 use crate::keys::SigningAlg;
 use crate::secret::Secret;
 
@@ -24,6 +27,7 @@ impl Config {
         self.check_store()?;
         self.check_clients()?;
         self.check_resources()?;
+        self.check_interaction()?;
         self.check_supported()?;
         Ok(self)
     }
@@ -77,6 +81,8 @@ impl Config {
         within("limits.shutdown_timeout_s", limits.shutdown_timeout_s, 0..=300)?;
         within("store.ledger_capacity", store.ledger_capacity, 64..=1_000_000_000)?;
         within("store.min_replicas", store.min_replicas, 1..=16)?;
+        within("authorize.request_uri_lifetime_s", self.authorize.request_uri_lifetime_s, 1..=599)?;
+        within("authorize.code_lifetime_s", self.authorize.code_lifetime_s, 1..=60)?;
         match &tokens.default_audience {
             Some(audience) if audience.is_empty() => Err(invalid("tokens.default_audience", "must not be empty")),
             _ => Ok(()),
@@ -159,9 +165,25 @@ impl Config {
         Ok(())
     }
 
+    fn check_interaction(&self) -> Result<(), ConfigError> {
+        let Interaction { url, builtin } = &self.interaction;
+        if *builtin == Some(true) && !self.issuer.is_loopback() {
+            return Err(invalid("interaction.builtin", "lets anyone sign in under any name: the issuer must be on a loopback host"));
+        }
+        if *builtin == Some(true) && url.is_some() {
+            return Err(invalid("interaction.builtin", "give either `url` or `builtin = true`"));
+        }
+        match url {
+            Some(url) if !is_web_uri(url) => {
+                Err(invalid("interaction.url", "must be an https URL without a fragment (http on loopback only)"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Nothing that was asked for is silently left out.
     fn check_supported(&self) -> Result<(), ConfigError> {
-        let Self { listen, store, interaction, .. } = self;
+        let Self { listen, store, .. } = self;
         let wanted = [
             (listen.gateway != Listener::Off, "listen.gateway", "the gateway listener"),
             (listen.gateway_grpc != Listener::Off, "listen.gateway_grpc", "the gateway listener for gRPC"),
@@ -177,9 +199,6 @@ impl Config {
             ),
             (!self.authorization_details_type.is_empty(), "authorization_details_type", "a schema for authorization details"),
             (!self.trusted_issuer.is_empty(), "trusted_issuer", "token exchange"),
-            (interaction.url.is_some(), "interaction.url", "the authorization endpoint"),
-            (interaction.builtin, "interaction.builtin", "the built-in sign-in page"),
-            (self.authorize.require_par, "authorize.require_par", "the authorization endpoint"),
         ];
         match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
             Some((_, key, feature)) => Err(ConfigError::NotSupportedYet { key: key.to_owned(), feature }),

@@ -18,6 +18,7 @@ pub use metadata::{
     AuthMethod, ClientAssertionAudience, ClientMetadata, GrantType, RefreshReuse, RefreshTokenDelivery, RefreshTokenRotation,
 };
 pub use secret_digest::{SecretDigest, WrongSecret};
+pub(crate) use uri::is_web_uri;
 
 /// A client whose registration was checked: keys parsed, secret digested, defaults filled in.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! Pure state: no I/O, no clock, no HTTP.
 
+pub mod authorization;
 pub mod authorization_details;
 pub mod client;
 pub mod client_id;

@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use keybound_proofs::{AlgSet, Challenge};
 use serde::Serialize;
 
+use crate::domain::authorization::{Refusal, RefusalCode};
 use crate::service::client_auth::ClientAuthError;
 use crate::service::{AuthorizationServer, TokenError};
 
@@ -34,6 +35,16 @@ pub enum ErrorCode {
     InvalidTarget,
     /// RFC 9396 section 5.
     InvalidAuthorizationDetails,
+    /// RFC 6749 section 4.1.2.1.
+    UnsupportedResponseType,
+    /// RFC 9101 section 7.
+    InvalidRequestUri,
+    /// RFC 9101 section 7.
+    InvalidRequestObject,
+    /// OpenID Connect Core section 3.1.2.6.
+    LoginRequired,
+    /// RFC 6749 section 4.1.2.1.
+    AccessDenied,
     /// RFC 6749 section 4.1.2.1; here with 503.
     TemporarilyUnavailable,
     /// RFC 6749 section 4.1.2.1; here with 500.
@@ -42,7 +53,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -53,6 +64,11 @@ impl ErrorCode {
         Self::UseDpopNonce,
         Self::InvalidTarget,
         Self::InvalidAuthorizationDetails,
+        Self::UnsupportedResponseType,
+        Self::InvalidRequestUri,
+        Self::InvalidRequestObject,
+        Self::LoginRequired,
+        Self::AccessDenied,
         Self::TemporarilyUnavailable,
         Self::ServerError,
     ];
@@ -70,6 +86,11 @@ impl ErrorCode {
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::InvalidRequestUri => "invalid_request_uri",
+            Self::InvalidRequestObject => "invalid_request_object",
+            Self::LoginRequired => "login_required",
+            Self::AccessDenied => "access_denied",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }
@@ -98,7 +119,7 @@ impl ApiError {
 
     /// 400 `unsupported_grant_type`.
     pub fn unsupported_grant_type() -> Self {
-        let description = "grant_type must be refresh_token or client_credentials";
+        let description = "this server does not know the grant_type; see grant_types_supported in its metadata";
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::UnsupportedGrantType, description)
     }
 
@@ -141,6 +162,9 @@ impl ApiError {
             ),
             TokenError::UnauthorizedClient => bad(ErrorCode::UnauthorizedClient, "the client is not registered for this grant type".into()),
             TokenError::InvalidGrant => bad(ErrorCode::InvalidGrant, "the refresh token is not valid for this client and key".into()),
+            TokenError::InvalidCode => {
+                bad(ErrorCode::InvalidGrant, "the code is not valid for this client, redirect_uri, code_verifier and key".into())
+            }
             TokenError::InvalidScope => bad(ErrorCode::InvalidScope, "the scope is malformed or exceeds what was granted".into()),
             TokenError::MalformedDetails(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
             TokenError::DetailsNotCovered(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
@@ -158,6 +182,39 @@ impl ApiError {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::ServerError, "the token could not be signed")
             }
         }
+    }
+
+    /// What a client sees of a refused authorization request where it is answered directly, not over the browser.
+    pub fn from_refusal(refusal: Refusal) -> Self {
+        let code = match refusal.code {
+            RefusalCode::InvalidRequest => ErrorCode::InvalidRequest,
+            RefusalCode::UnauthorizedClient => ErrorCode::UnauthorizedClient,
+            RefusalCode::UnsupportedResponseType => ErrorCode::UnsupportedResponseType,
+            RefusalCode::InvalidScope => ErrorCode::InvalidScope,
+            RefusalCode::InvalidTarget => ErrorCode::InvalidTarget,
+            RefusalCode::InvalidAuthorizationDetails => ErrorCode::InvalidAuthorizationDetails,
+            RefusalCode::InvalidRequestUri => ErrorCode::InvalidRequestUri,
+            RefusalCode::InvalidRequestObject => ErrorCode::InvalidRequestObject,
+            RefusalCode::LoginRequired => ErrorCode::LoginRequired,
+            RefusalCode::AccessDenied => ErrorCode::AccessDenied,
+            RefusalCode::ServerError => ErrorCode::ServerError,
+        };
+        Self::new(StatusCode::BAD_REQUEST, code, refusal.description)
+    }
+
+    /// The status of the answer.
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The code of the answer.
+    pub const fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What is wrong, for people.
+    pub fn description(&self) -> &str {
+        &self.description
     }
 
     fn from_client_error(error: ClientAuthError, server: &AuthorizationServer) -> Self {

@@ -39,10 +39,12 @@ const fn explanation(code: ErrorCode) -> (&'static str, &'static str) {
             "Check client_id and the way it is registered to authenticate. A client assertion needs the issuer as its only audience, and works once.",
         ),
         ErrorCode::InvalidGrant => (
-            "The refresh token gives nothing to this client with this key: it is unknown, expired, revoked or superseded, or belongs to another client or key.",
-            "Use the newest refresh token, with a proof by the key it was issued to. Otherwise the user has to sign in again.",
+            "The refresh token or code gives nothing to this client with this key: it is unknown, expired, revoked, superseded or used, or belongs to another client or key.",
+            "Use the newest refresh token, with a proof by the key it was issued to. A code works once, within a minute, with the redirect_uri, code_verifier and key of its request. Otherwise the user has to sign in again.",
         ),
-        ErrorCode::UnauthorizedClient => ("The client is not registered for this grant type.", "Change the registration of the client."),
+        ErrorCode::UnauthorizedClient => {
+            ("The client is not registered for this grant type or flow.", "Change the registration of the client.")
+        }
         ErrorCode::UnsupportedGrantType => {
             ("This server does not know the grant type.", "See grant_types_supported in the metadata document.")
         }
@@ -65,6 +67,19 @@ const fn explanation(code: ErrorCode) -> (&'static str, &'static str) {
             "The authorization details are malformed, or not covered by what was granted.",
             "Ask for the same details or for less. Leaving them out asks for all that was granted.",
         ),
+        ErrorCode::UnsupportedResponseType => ("This server answers with a code and nothing else.", "Use response_type=code."),
+        ErrorCode::InvalidRequestUri => (
+            "The pushed request is unknown, expired, used up or another client's.",
+            "Push the request again and use the new request_uri at once.",
+        ),
+        ErrorCode::InvalidRequestObject => (
+            "The request object is malformed, not signed by a registered key of the client, for another server, or out of its time.",
+            "Read error_description. The object needs iss, client_id, aud, nbf and exp, and all other parameters inside.",
+        ),
+        ErrorCode::LoginRequired => {
+            ("Nobody is signed in, and the request said that nothing may be shown.", "Send the request again without prompt=none.")
+        }
+        ErrorCode::AccessDenied => ("The user did not allow the request.", "Ask again when the user wants to."),
         ErrorCode::TemporarilyUnavailable => (
             "The server can not decide right now, because its store can not be reached or is full. Your session is not lost.",
             "Wait as long as Retry-After says, then send the request again with a new proof.",

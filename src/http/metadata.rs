@@ -23,22 +23,30 @@ pub fn document(server: &AuthorizationServer) -> Value {
     let scopes: std::collections::BTreeSet<&str> = server.resources.iter().flat_map(|resource| resource.scopes.iter()).collect();
     let scopes: Vec<&str> = ["openid", "offline_access"].into_iter().chain(scopes).collect();
     let resources: Vec<&str> = server.resources.iter().map(|resource| resource.url.as_str()).collect();
+    let grant_types = [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials].map(GrantType::name);
+    let request_object_algs: Vec<&str> = AssertionAlg::names(server.fapi2).iter().copied().filter(|name| *name != "RS256").collect();
     let document = json!({
         "issuer": issuer.as_str(),
+        "authorization_endpoint": issuer.url(Issuer::AUTHORIZE),
+        "pushed_authorization_request_endpoint": issuer.url(Issuer::PAR),
         "token_endpoint": issuer.url(Issuer::TOKEN),
         "jwks_uri": issuer.url(Issuer::JWKS),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": [GrantType::RefreshToken.name(), GrantType::ClientCredentials.name()],
+        "grant_types_supported": grant_types,
         "scopes_supported": scopes,
-        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "acr"],
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "acr", "nonce"],
         "subject_types_supported": ["public"],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": AssertionAlg::names(server.fapi2),
         "id_token_signing_alg_values_supported": [server.keys.signer().alg().name()],
         "dpop_signing_alg_values_supported": server.proof_policy.algs.iter().map(|alg| alg.name()).collect::<Vec<_>>(),
-        "require_pushed_authorization_requests": server.fapi2,
+        "require_pushed_authorization_requests": server.requires_par_of_all(),
+        "request_parameter_supported": true,
+        "request_uri_parameter_supported": false,
+        "request_object_signing_alg_values_supported": request_object_algs,
+        "claims_parameter_supported": true,
         "authorization_response_iss_parameter_supported": true,
         "client_id_metadata_document_supported": false,
         "protected_resources": resources,

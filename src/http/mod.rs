@@ -8,8 +8,10 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use crate::service::authorize::SignIn;
 use crate::service::{AuthorizationServer, Issuer};
 
+pub mod authorize;
 pub mod error;
 pub mod error_page;
 pub mod form;
@@ -17,9 +19,12 @@ pub mod jwks;
 pub mod management;
 pub mod metadata;
 pub mod nonce;
+pub mod page;
+pub mod par;
 pub mod params;
 pub mod refresh;
 pub mod request;
+pub mod signin;
 pub mod token;
 
 use error::ApiError;
@@ -59,6 +64,7 @@ impl PublicState {
 pub fn public_routes(state: web::Data<PublicState>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
         let path = state.server.issuer.path().to_owned();
+        let builtin = state.server.authorization.sign_in == SignIn::Builtin;
         let oauth = |path: &str| web::resource(path).wrap(cors());
         config
             .app_data(state)
@@ -67,12 +73,23 @@ pub fn public_routes(state: web::Data<PublicState>) -> impl FnOnce(&mut web::Ser
             .service(oauth(&format!("{path}/.well-known/openid-configuration")).get(metadata::metadata).default_service(not_get()))
             .service(oauth(&format!("{path}{}", Issuer::REFRESH)).post(refresh::refresh).default_service(not_post()))
             .service(oauth(&format!("{path}{}", Issuer::TOKEN)).post(token::token).default_service(not_post()))
+            .service(oauth(&format!("{path}{}", Issuer::PAR)).post(par::push).default_service(not_post()))
+            // A page, not an interface: nothing of it is shared with other origins (RFC 9700 section 2.6).
+            .service(web::resource(format!("{path}{}", Issuer::AUTHORIZE)).get(authorize::authorize).default_service(not_a_page()))
+            .configure(|config| sign_in_routes(config, &format!("{path}{}", Issuer::SIGN_IN), builtin))
             .service(oauth(&format!("{path}{}", Issuer::JWKS)).get(jwks::jwks).default_service(not_get()))
             .service(
                 oauth(&format!("{path}{}", Issuer::NONCE)).get(nonce::nonce).route(web::head().to(nonce::nonce)).default_service(not_get()),
             )
             .service(web::resource(format!("{path}/errors/{{code}}")).get(error_page::error_page))
             .default_service(web::to(not_found));
+    }
+}
+
+/// The built-in page, where it is used.
+fn sign_in_routes(config: &mut web::ServiceConfig, path: &str, builtin: bool) {
+    if builtin {
+        config.service(web::resource(path).get(signin::show).post(signin::answer));
     }
 }
 
@@ -110,6 +127,10 @@ fn not_post() -> actix_web::Route {
 
 fn not_get() -> actix_web::Route {
     web::to(|state: web::Data<PublicState>| async move { ApiError::method_not_allowed("GET, HEAD, OPTIONS").respond(&state.server, None) })
+}
+
+fn not_a_page() -> actix_web::Route {
+    web::to(|state: web::Data<PublicState>| async move { ApiError::method_not_allowed("GET").respond(&state.server, None) })
 }
 
 async fn not_found(state: web::Data<PublicState>) -> HttpResponse {

@@ -48,8 +48,9 @@ impl Params {
     /// # Errors
     /// 400 for a malformed body or credentials in the query, 413 and 415.
     pub async fn read(request: &HttpRequest, mut body: web::Payload, kinds: BodyKinds, max_bytes: usize) -> Result<Self, ApiError> {
-        if parse_form(request.query_string()).is_ok_and(|query| Self::SECRET.iter().any(|name| query.0.contains_key(*name))) {
-            return Err(ApiError::invalid_request("credentials and tokens must be in the body, not in the URL"));
+        // A query that is no form carries no parameter, and is none of this endpoint's business.
+        if let Ok(query) = parse_form(request.query_string()) {
+            query.without_secrets()?;
         }
         let kind = media_type(request)?;
         if kind == MediaType::Json && kinds == BodyKinds::Form {
@@ -70,6 +71,14 @@ impl Params {
             }
             MediaType::Json => parse_json(&bytes),
         }
+    }
+
+    /// Reads the query of a URL.
+    ///
+    /// # Errors
+    /// 400 for a malformed or repeated parameter, and for credentials.
+    pub fn from_query(query: &str) -> Result<Self, ApiError> {
+        parse_form(query)?.without_secrets()
     }
 
     /// The value of a parameter.
@@ -103,6 +112,13 @@ impl Params {
         }
         values.push(value);
         if self.0.len() > Self::MAX { Err(too_many()) } else { Ok(()) }
+    }
+
+    fn without_secrets(self) -> Result<Self, ApiError> {
+        if Self::SECRET.iter().any(|name| self.0.contains_key(*name)) {
+            return Err(ApiError::invalid_request("credentials and tokens must be in the body, not in the URL"));
+        }
+        Ok(self)
     }
 
     fn without_empty(mut self) -> Self {

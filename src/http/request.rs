@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
+use crate::domain::authorization::RequestParameters;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::service::client_auth::Presented;
@@ -33,6 +34,11 @@ pub fn presented_client<'a>(request: &'a HttpRequest, params: &'a Params) -> Res
         client_assertion: params.one("client_assertion"),
         client_assertion_type: params.one("client_assertion_type"),
     })
+}
+
+/// The parameters of an authorization request, not yet judged.
+pub fn authorization_parameters(params: &Params) -> RequestParameters {
+    RequestParameters::read(|name| params.one(name).map(str::to_owned), params.all("resource").to_vec())
 }
 
 /// What the request asks for.

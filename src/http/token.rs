@@ -8,7 +8,9 @@ use crate::http::refresh::{answer_with_refresh_token, token_response};
 use crate::http::request::{narrowing, presented_client, proof_lines};
 use crate::http::{PublicState, read_params};
 use crate::service::client_credentials::ClientCredentialsRequest;
+use crate::service::code::CodeRequest;
 use crate::service::proof::PresentedProof;
+use crate::service::refresh::Narrowing;
 
 /// Issues tokens for a grant. Form only.
 pub async fn token(request: HttpRequest, body: web::Payload, state: web::Data<PublicState>) -> HttpResponse {
@@ -24,9 +26,26 @@ pub async fn token(request: HttpRequest, body: web::Payload, state: web::Data<Pu
 async fn answer(request: &HttpRequest, params: &Params, state: &PublicState) -> Result<HttpResponse, ApiError> {
     match params.required("grant_type")? {
         "refresh_token" => answer_with_refresh_token(request, params, state, state.server.issuer.token_targets()).await,
+        "authorization_code" => authorization_code(request, params, state).await,
         "client_credentials" => client_credentials(request, params, state).await,
         _ => Err(ApiError::unsupported_grant_type()),
     }
+}
+
+async fn authorization_code(request: &HttpRequest, params: &Params, state: &PublicState) -> Result<HttpResponse, ApiError> {
+    let server = &state.server;
+    let header_values = &proof_lines(request);
+    let use_of_code = CodeRequest {
+        proof: PresentedProof { header_values, method: request.method().as_str(), targets: server.issuer.token_targets() },
+        client: presented_client(request, params)?,
+        code: params.required("code")?,
+        redirect_uri: params.one("redirect_uri"),
+        code_verifier: params.one("code_verifier"),
+        // RFC 6749 section 4.1.3 knows no scope here: what the resource owner agreed to is what the code gives.
+        narrowing: Narrowing { scope: None, ..narrowing(params) },
+    };
+    let response = server.redeem(use_of_code, server.clock.now()).await;
+    response.map(token_response).map_err(|error| ApiError::from_token_error(error, server))
 }
 
 async fn client_credentials(request: &HttpRequest, params: &Params, state: &PublicState) -> Result<HttpResponse, ApiError> {

@@ -27,6 +27,8 @@ pub struct Entitlement {
     grant: Grant,
     key: Option<BoundKey>,
     family: Option<(FamilyId, Generation)>,
+    refreshes: bool,
+    first: bool,
     scope: Scope,
     audience: Vec<String>,
     authorization_details: Vec<Map<String, Value>>,
@@ -46,7 +48,12 @@ pub(crate) struct Narrowed {
 impl Entitlement {
     /// For the use of a refresh token.
     pub(super) fn from_family(client: Arc<Client>, fresh: Option<FreshProof>, family: Family, narrowed: Narrowed) -> Self {
-        Self { family: Some((family.id, family.generation)), ..Self::new(client, fresh, family.grant, narrowed) }
+        Self { family: Some((family.id, family.generation)), refreshes: true, ..Self::new(client, fresh, family.grant, narrowed) }
+    }
+
+    /// For the use of a code: the first tokens of a family, with a refresh token where the client may use one.
+    pub(super) fn from_code(client: Arc<Client>, fresh: Option<FreshProof>, family: Family, narrowed: Narrowed, refreshes: bool) -> Self {
+        Self { refreshes, first: true, ..Self::from_family(client, fresh, family, narrowed) }
     }
 
     /// For a client on its own behalf.
@@ -61,7 +68,7 @@ impl Entitlement {
         let bearer = client.is_public() && !client.dpop_bound_access_tokens();
         let key = fresh.filter(|_| !bearer).map(|proof| BoundKey { jkt: *proof.jkt(), alg: proof.alg(), renew_nonce: proof.renew_nonce() });
         let Narrowed { scope, audience, authorization_details } = narrowed;
-        Self { client, grant, key, family: None, scope, audience, authorization_details }
+        Self { client, grant, key, family: None, refreshes: false, first: false, scope, audience, authorization_details }
     }
 }
 
@@ -122,7 +129,8 @@ impl AuthorizationServer {
         };
         let access_token = access_token.mint(self.keys.signer(), &mut OsEntropy).map_err(|_| TokenError::Signing)?.token;
         let id_token = if earned.grant.sub.is_some() && earned.scope.contains("openid") {
-            let id_token = IdToken { issuer, client_id, grant: &earned.grant, access_token: &access_token, first: false, now, lifetime };
+            let id_token =
+                IdToken { issuer, client_id, grant: &earned.grant, access_token: &access_token, first: earned.first, now, lifetime };
             Some(id_token.mint(self.keys.signer()).map_err(|_| TokenError::Signing)?)
         } else {
             None
@@ -132,7 +140,7 @@ impl AuthorizationServer {
             access_token,
             token_type: if earned.key.is_some() { "DPoP" } else { "Bearer" },
             expires_in: self.lifetimes.access_token.as_secs(),
-            refresh_token: earned.family.map(|(id, generation)| self.refresh_tokens.issue(id, generation)),
+            refresh_token: earned.family.filter(|_| earned.refreshes).map(|(id, generation)| self.refresh_tokens.issue(id, generation)),
             scope: earned.scope,
             id_token,
             authorization_details: earned.authorization_details,

@@ -33,6 +33,9 @@ pub enum TokenError {
     /// The refresh token gives nothing to this client with this key, for whatever reason.
     #[error("the refresh token is not valid for this client and key")]
     InvalidGrant,
+    /// The code gives nothing to this client with this redirect URI, verifier and key, for whatever reason.
+    #[error("the code is not valid for this client, redirect_uri, code_verifier and key")]
+    InvalidCode,
     /// The scope is malformed or wider than what was granted.
     #[error("the requested scope is malformed or exceeds what was granted")]
     InvalidScope,

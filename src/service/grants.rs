@@ -102,7 +102,7 @@ impl AuthorizationServer {
         })
     }
 
-    fn new_family(&self, client_id: ClientId, binding: Binding, grant: Grant, now: UnixTime) -> Family {
+    pub(super) fn new_family(&self, client_id: ClientId, binding: Binding, grant: Grant, now: UnixTime) -> Family {
         let mut id = [0; FamilyId::LEN];
         OsEntropy.fill(&mut id);
         let absolute_expiry = now.plus(self.lifetimes.refresh_absolute);

@@ -9,6 +9,7 @@ pub struct Issuer {
     path: String,
     refresh: [TargetUri; 1],
     token: [TargetUri; 1],
+    par: [TargetUri; 1],
 }
 
 impl Issuer {
@@ -20,13 +21,25 @@ impl Issuer {
         let endpoint = |path: &str| TargetUri::parse(&format!("{text}{path}")).map(|uri| [uri]);
         let after_scheme = text.find("://").map_or(text, |at| &text[at + 3..]);
         let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
-        Ok(Self { text: text.to_owned(), path: path.to_owned(), refresh: endpoint(Self::REFRESH)?, token: endpoint(Self::TOKEN)? })
+        Ok(Self {
+            text: text.to_owned(),
+            path: path.to_owned(),
+            refresh: endpoint(Self::REFRESH)?,
+            token: endpoint(Self::TOKEN)?,
+            par: endpoint(Self::PAR)?,
+        })
     }
 
     /// Path of the refresh endpoint below the issuer.
     pub const REFRESH: &'static str = "/oauth/refresh";
     /// Path of the token endpoint below the issuer.
     pub const TOKEN: &'static str = "/oauth/token";
+    /// Path of the pushed authorization request endpoint below the issuer.
+    pub const PAR: &'static str = "/oauth/par";
+    /// Path of the authorization endpoint below the issuer.
+    pub const AUTHORIZE: &'static str = "/oauth/authorize";
+    /// Path of the built-in sign-in page below the issuer.
+    pub const SIGN_IN: &'static str = "/oauth/signin";
     /// Path of the key set below the issuer.
     pub const JWKS: &'static str = "/oauth/jwks";
     /// Path of the nonce endpoint below the issuer.
@@ -55,6 +68,11 @@ impl Issuer {
     /// What `htu` must be at the token endpoint.
     pub fn token_targets(&self) -> &[TargetUri] {
         &self.token
+    }
+
+    /// What `htu` must be at the pushed authorization request endpoint.
+    pub fn par_targets(&self) -> &[TargetUri] {
+        &self.par
     }
 }
 

@@ -12,23 +12,30 @@ use crate::store::{Ephemerals, Families, StoreHealth};
 use crate::telemetry::Events;
 
 pub mod access_token;
+pub mod authorize;
 pub mod caller;
 mod client_assertion;
 pub mod client_auth;
 pub mod client_credentials;
 pub mod clients;
+pub mod code;
 pub mod entitlement;
 pub mod error;
 pub mod grants;
+pub(crate) mod handle;
 pub mod id_token;
+pub mod interaction;
 pub mod issuer;
+pub mod par;
 pub mod proof;
 pub mod refresh;
 pub mod refresh_token;
+mod request_object;
 
 pub use error::TokenError;
 pub use issuer::Issuer;
 
+use authorize::AuthorizationSettings;
 use client_auth::ClientAuthSettings;
 use clients::ClientRegistry;
 use refresh_token::RefreshTokens;
@@ -63,6 +70,8 @@ pub struct AuthorizationServer {
     pub refresh_tokens: RefreshTokens,
     /// Registered resources.
     pub resources: Resources,
+    /// How authorization requests are handled.
+    pub authorization: AuthorizationSettings,
     /// Lifetimes of tokens.
     pub lifetimes: Lifetimes,
     /// Whether the FAPI 2.0 profile is in force.

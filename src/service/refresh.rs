@@ -108,7 +108,7 @@ impl AuthorizationServer {
     }
 
     /// What of the grant the access token carries.
-    fn narrow(&self, family: &Family, narrowing: &Narrowing<'_>) -> Result<Narrowed, TokenError> {
+    pub(super) fn narrow(&self, family: &Family, narrowing: &Narrowing<'_>) -> Result<Narrowed, TokenError> {
         let granted = &family.grant;
         let scope = match narrowing.scope {
             None => granted.scope.clone(),

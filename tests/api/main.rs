@@ -1,8 +1,10 @@
 //! The service from outside, over HTTP, on both stores: one file per concern, requirement IDs in the doc comments.
 
+mod authorize;
 mod claims_time;
 mod client_auth;
 mod cors;
+mod code;
 mod coverage;
 mod errors;
 mod htu;
@@ -10,8 +12,10 @@ mod jose;
 mod management;
 mod metadata;
 mod nonce;
+mod par;
 mod proof_header;
 mod refresh;
+mod signin;
 mod token_endpoint;
 
 use keybound_testkit::{Answer, Endpoint, Proof, Service, Session, Settings, Store};

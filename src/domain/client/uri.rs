@@ -15,7 +15,7 @@ pub(super) fn is_redirect_uri(uri: &str) -> bool {
 }
 
 /// Whether `uri` is a page on the web: `https`, or `http` on loopback.
-pub(super) fn is_web_uri(uri: &str) -> bool {
+pub(crate) fn is_web_uri(uri: &str) -> bool {
     let web = uri.starts_with("https:") || uri.starts_with("http:");
     web && is_redirect_uri(uri)
 }

@@ -17,6 +17,7 @@ pub mod clients;
 pub mod events;
 pub mod grants;
 pub mod health;
+pub mod interactions;
 
 /// What the handlers of the management listener share.
 pub struct ManagementState {
@@ -54,6 +55,9 @@ pub fn management_routes(state: web::Data<ManagementState>) -> impl FnOnce(&mut 
             .service(web::resource("/admin/clients/{id}").get(clients::show).put(clients::replace).delete(clients::delete))
             .service(web::resource("/admin/grants").post(grants::create).get(grants::list).delete(grants::revoke_matching))
             .service(web::resource("/admin/grants/{id}").delete(grants::revoke))
+            .service(web::resource("/admin/interactions/{id}").get(interactions::show))
+            .service(web::resource("/admin/interactions/{id}/accept").post(interactions::accept))
+            .service(web::resource("/admin/interactions/{id}/reject").post(interactions::reject))
             .route("/admin/events", web::get().to(events::list));
     }
 }

@@ -8,17 +8,19 @@ use crate::proof::Proof;
 use crate::service::{SECRET, Service, signer_key};
 use crate::time;
 
-/// The two endpoints that take a refresh token.
+/// The endpoints that take a proof.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Endpoint {
     /// `POST /oauth/refresh`.
     Refresh,
     /// `POST /oauth/token`.
     Token,
+    /// `POST /oauth/par`.
+    Par,
 }
 
 impl Endpoint {
-    /// Both.
+    /// Those that take a refresh token.
     pub const ALL: [Self; 2] = [Self::Refresh, Self::Token];
 
     /// The path.
@@ -26,6 +28,7 @@ impl Endpoint {
         match self {
             Self::Refresh => "/oauth/refresh",
             Self::Token => "/oauth/token",
+            Self::Par => "/oauth/par",
         }
     }
 
@@ -33,7 +36,7 @@ impl Endpoint {
     pub fn invalid_grant_status(self) -> u16 {
         match self {
             Self::Refresh => 401,
-            Self::Token => 400,
+            Self::Token | Self::Par => 400,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here uses code of Keybound: a mistake in the service's own proof library can't hide itself in the tests.
 
+pub mod authorization;
 pub mod fleet;
 pub mod flow;
 pub mod http;
@@ -12,6 +13,7 @@ pub mod relay;
 pub mod service;
 pub mod time;
 
+pub use authorization::CodeFlow;
 pub use fleet::Fleet;
 pub use flow::{Answer, Call, Client, ClientLogin, Endpoint, Session};
 pub use http::{Connection, Request, Response};
