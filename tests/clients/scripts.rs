@@ -5,9 +5,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use keybound_testkit::service::MANAGEMENT_TOKEN;
+use keybound_testkit::service::{MANAGEMENT_TOKEN, free_address};
 use keybound_testkit::{Service, Settings, Store};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// What a script is written in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,25 +18,39 @@ pub(crate) enum Language {
     Python,
 }
 
-/// Runs one script against a service of its own, whose issuer is its address.
-pub(crate) async fn run(language: Language, file: &str, nonce: &str) {
-    let login = "https://login.example.test/sign-in";
-    let settings = Settings::loopback().with("dpop.nonce", nonce).with("interaction.url", login);
-    let service = Service::start(env!("CARGO_BIN_EXE_keybound"), Store::Embedded, settings).await;
-    run_against(&service, language, file, nonce, json!({})).await;
+/// Where people sign in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SignIn {
+    /// At a login application, which the script plays through the management API.
+    Application,
+    /// At the page of the service.
+    Builtin,
 }
 
-/// Runs one script against this service; `extra` is added to what the script is told.
-pub(crate) async fn run_against(service: &Service, language: Language, file: &str, nonce: &str, extra: Value) {
-    let mut told = json!({
+/// Runs one script against a service of its own, whose issuer is its address.
+pub(crate) async fn run(language: Language, file: &str, sign_in: SignIn, nonce: &str) {
+    // An API that a script may start, and that the service knows as a resource.
+    let api = format!("http://{}", free_address());
+    let mut settings = Settings::loopback()
+        .with("dpop.nonce", nonce)
+        .with("client_metadata_documents.enabled", true)
+        .resource(json!({"id": "api", "url": api, "audience": api, "scopes": ["atproto", "transition:generic"]}));
+    if sign_in == SignIn::Application {
+        settings = settings.with("interaction.url", "https://login.example.test/sign-in");
+    }
+    let service = Service::start(env!("CARGO_BIN_EXE_keybound"), Store::Embedded, settings).await;
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures").join(nonce);
+    std::fs::create_dir_all(&pictures).expect("a directory for pictures");
+    let told = json!({
         "issuer": service.issuer(),
         "management": format!("http://{}", service.management),
         "management_token": MANAGEMENT_TOKEN,
         "nonce": nonce,
+        "api": api,
+        "chromium": "/usr/bin/chromium",
+        "pictures": pictures,
+        "spa": Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/spa"),
     });
-    for (name, value) in extra.as_object().into_iter().flatten() {
-        told[name] = value.clone();
-    }
     let (program, script) = match language {
         Language::Node => (PathBuf::from("node"), installed().join("node").join(file)),
         Language::Python => (installed().join("python/bin/python"), sources().join("python").join(file)),

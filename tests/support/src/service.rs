@@ -96,6 +96,16 @@ impl Settings {
         self
     }
 
+    /// Adds a resource.
+    ///
+    /// # Panics
+    /// Never: the list of resources is there.
+    #[must_use]
+    pub fn resource(mut self, resource: Value) -> Self {
+        self.config["resource"].as_array_mut().expect("a list of resources").push(resource);
+        self
+    }
+
     /// The issuer.
     pub fn issuer(&self) -> &str {
         self.config["issuer"].as_str().unwrap_or(ISSUER)
