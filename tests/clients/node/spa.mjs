@@ -10,7 +10,6 @@ const pages = await serve(service.spa, { '/config.json': () => JSON.stringify(co
 
 const registration = { token_endpoint_auth_method: 'none', client_name: 'Keybound example', redirect_uris: [`${pages.origin}/`], scope: SCOPE }
 const { client_id } = await register(registration)
-const inCookie = await register({ ...registration, refresh_token_delivery: 'cookie', allowed_origins: [pages.origin] })
 config = { issuer: service.issuer, client_id, scope: SCOPE }
 
 /** The list of requests that the page shows, as texts. */
@@ -199,6 +198,7 @@ await withBrowser(async (browser) => {
   quiet()
   await context.close()
 
+  const inCookie = await register({ ...registration, refresh_token_delivery: 'cookie', allowed_origins: [pages.origin] })
   config = { ...config, client_id: inCookie.client_id, cookie: true }
   const cookies = await openPage(browser)
   await steps('Chromium, example application with a cookie', {

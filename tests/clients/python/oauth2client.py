@@ -8,7 +8,13 @@ from requests_oauth2client import DPoPToken, InvalidGrant, OAuth2Client, Private
 def session(title, auth, is_public, alg):
     wire = Wire()
     client = OAuth2Client.from_discovery_endpoint(
-        issuer=ISSUER, auth=auth, session=wire, testing=True, redirect_uri=CALLBACK, dpop_bound_access_tokens=True, dpop_alg=alg
+        issuer=ISSUER,
+        auth=auth,
+        session=wire,
+        testing=True,
+        redirect_uri=CALLBACK,
+        dpop_bound_access_tokens=True,
+        dpop_alg=alg,
     )
     with step(f"{title}: pushes its request"):
         request = client.authorization_request(scope="openid accounts offline_access")
@@ -16,10 +22,12 @@ def session(title, auth, is_public, alg):
         assert wire.statuses("/oauth/par") == ([400, 201] if NONCE_REQUIRED else [201])
     with step(f"{title}: redeems the code and checks the ID token"):
         callback = request.validate_callback(sign_in(str(pushed)))
-        token = client.authorization_code(callback)
+        # Version 1.8.0 can't validate the ID token beside a DPoP token: it makes a copy of the token and leaves the key out.
+        token = client.authorization_code(callback, validate=False)
         assert isinstance(token, DPoPToken)
         assert token.token_type == "DPoP"
-        assert token.id_token.sub == "alice"
+        assert token.id_token.verify_signature(client.authorization_server_jwks, alg="ES256")
+        assert (token.id_token.sub, token.id_token.issuer, token.id_token.nonce) == ("alice", ISSUER, request.nonce)
         assert wire.statuses("/oauth/token") == [200], "the nonce of the pushed request still counts"
     with step(f"{title}: refreshes three times"):
         for _ in range(3):
