@@ -33,9 +33,10 @@
 //!     }
 //!
 //!     fn claim<'a>(&'a self, claim: &'a Claim, _now: UnixTime) -> ClaimFuture<'a> {
-//!         let answer = match self.0.lock() {
-//!             Ok(mut claims) if claims.insert(claim.key) => Ok(ClaimAnswer::First),
-//!             Ok(_) => Ok(ClaimAnswer::Seen),
+//!         let first = self.0.lock().map(|mut claims| claims.insert(claim.key));
+//!         let answer = match first {
+//!             Ok(true) => Ok(ClaimAnswer::First),
+//!             Ok(false) => Ok(ClaimAnswer::Seen),
 //!             Err(_) => Err(LedgerError::Unavailable),
 //!         };
 //!         Box::pin(std::future::ready(answer))

@@ -91,7 +91,9 @@ impl RequestParameters {
         let resource = match claims.get("resource") {
             None => Vec::new(),
             Some(Value::String(one)) => vec![one.clone()],
-            Some(Value::Array(many)) => many.iter().map(|one| one.as_str().map(str::to_owned).ok_or_else(wrong)).collect::<Result<_, _>>()?,
+            Some(Value::Array(many)) => {
+                many.iter().map(|one| one.as_str().map(str::to_owned).ok_or_else(wrong)).collect::<Result<_, _>>()?
+            }
             Some(_) => return Err(wrong()),
         };
         let mistyped = Cell::new(false);

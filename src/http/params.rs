@@ -31,17 +31,8 @@ impl Params {
     const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
     /// Parameters that must never travel in a URL, where logs and histories keep them (RFC 6749 section 2.3.1).
-    const SECRET: [&str; 9] = [
-        "client_id",
-        "client_secret",
-        "client_assertion",
-        "refresh_token",
-        "access_token",
-        "code",
-        "code_verifier",
-        "token",
-        "subject_token",
-    ];
+    const SECRET: [&str; 8] =
+        ["client_secret", "client_assertion", "refresh_token", "access_token", "code", "code_verifier", "token", "subject_token"];
 
     /// Reads the body of a request: at most `max_bytes`.
     ///
@@ -50,7 +41,10 @@ impl Params {
     pub async fn read(request: &HttpRequest, mut body: web::Payload, kinds: BodyKinds, max_bytes: usize) -> Result<Self, ApiError> {
         // A query that is no form carries no parameter, and is none of this endpoint's business.
         if let Ok(query) = parse_form(request.query_string()) {
-            query.without_secrets()?;
+            // Here even the client's name is part of its credentials; an authorization request, which is all query, has to hold it.
+            if query.without_secrets()?.one("client_id").is_some() {
+                return Err(in_the_url());
+            }
         }
         let kind = media_type(request)?;
         if kind == MediaType::Json && kinds == BodyKinds::Form {
@@ -116,7 +110,7 @@ impl Params {
 
     fn without_secrets(self) -> Result<Self, ApiError> {
         if Self::SECRET.iter().any(|name| self.0.contains_key(*name)) {
-            return Err(ApiError::invalid_request("credentials and tokens must be in the body, not in the URL"));
+            return Err(in_the_url());
         }
         Ok(self)
     }
@@ -154,6 +148,10 @@ fn media_type(request: &HttpRequest) -> Result<MediaType, ApiError> {
 
 fn unsupported_media_type() -> ApiError {
     ApiError::invalid_request_as(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this endpoint takes application/x-www-form-urlencoded")
+}
+
+fn in_the_url() -> ApiError {
+    ApiError::invalid_request("credentials and tokens must be in the body, not in the URL")
 }
 
 fn too_many() -> ApiError {

@@ -125,7 +125,7 @@ impl AuthorizationServer {
 
     fn refusal_at_client(&self, addressed: &Addressed<'_>, refusal: &Refusal) -> Onward {
         let Addressed { redirect_uri, state } = addressed;
-        let parameters = [("error", refusal.code.as_str()), ("error_description", &refusal.description)];
+        let parameters = [("error", refusal.code.as_str()), ("error_description", &*refusal.description)];
         Onward { redirect_to: self.answer_at_client(redirect_uri, &parameters, *state) }
     }
 

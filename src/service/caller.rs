@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use keybound_proofs::{Claim, EpochId, UnixTime};
 
-use crate::service::client_auth::{self, AuthenticatedClient, Presented};
+use crate::service::client_auth::{self, AssertionError, AuthenticatedClient, ClientAuthError, Presented, Reason};
 use crate::service::{AuthorizationServer, TokenError};
 
 /// A client that may go on. Its assertion, if it sent one, is not used up yet.
@@ -36,7 +36,13 @@ impl AuthorizationServer {
     /// [`TokenError::Client`], or [`TokenError::Unavailable`] where the epoch is not known.
     pub(crate) async fn authenticate(&self, presented: Presented<'_>, now: UnixTime) -> Result<Caller, TokenError> {
         let epoch = self.ledger.epoch()?;
-        let client = client_auth::authenticate(&self.clients, presented, &self.client_auth, &epoch, now).await?;
-        Ok(Caller { client, epoch: epoch.id })
+        match client_auth::authenticate(&self.clients, presented, &self.client_auth, &epoch, now).await {
+            Ok(client) => Ok(Caller { client, epoch: epoch.id }),
+            // Not the client's fault, and over as soon as it signs a new one: 503, not `invalid_client`.
+            Err(ClientAuthError::Refused { reason: reason @ Reason::Assertion(AssertionError::BeforeEpoch), .. }) => {
+                Err(TokenError::Unavailable(reason.to_string()))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -63,7 +63,7 @@ impl<'a> Assertion<'a> {
         now: UnixTime,
     ) -> Result<AssertionUse, AssertionError> {
         self.check_audience(client.assertion_audience(), settings)?;
-        self.check_times(epoch, now)?;
+        self.check_times(now)?;
         let mut candidates = client.keys().iter().filter(|key| key.alg() == self.alg).peekable();
         if candidates.peek().is_none() {
             return Err(AssertionError::Algorithm);
@@ -74,6 +74,7 @@ impl<'a> Assertion<'a> {
         if !verified {
             return Err(AssertionError::Signature);
         }
+        self.check_memory(epoch, now)?;
         let last = self.exp.plus(CLOCK_SKEW);
         Ok(AssertionUse {
             key: ReplayKey::of_client_assertion(&settings.realm, self.client_id.as_str(), &self.jti),
@@ -97,7 +98,7 @@ impl<'a> Assertion<'a> {
         if accepted { Ok(()) } else { Err(AssertionError::Audience) }
     }
 
-    fn check_times(&self, epoch: &Epoch, now: UnixTime) -> Result<(), AssertionError> {
+    fn check_times(&self, now: UnixTime) -> Result<(), AssertionError> {
         if now > self.exp.plus(CLOCK_SKEW) {
             return Err(AssertionError::Expired);
         }
@@ -108,6 +109,12 @@ impl<'a> Assertion<'a> {
         if too_early(self.iat) || too_early(self.nbf) {
             return Err(AssertionError::NotYetValid);
         }
+        Ok(())
+    }
+
+    /// Whether the ledger would remember an earlier use. `iat` counts whole seconds, so what was made in the second in which the epoch
+    /// began counts as made before.
+    fn check_memory(&self, epoch: &Epoch, now: UnixTime) -> Result<(), AssertionError> {
         let may_be_forgotten = epoch.demands_nonce(now, MAX_LIFETIME + CLOCK_SKEW);
         if may_be_forgotten && self.iat.is_none_or(|iat| epoch.since.is_some_and(|since| iat < since)) {
             return Err(AssertionError::BeforeEpoch);
@@ -187,7 +194,7 @@ pub enum AssertionError {
     /// `iat` or `nbf` lies in the future.
     #[error("iat or nbf lies in the future")]
     NotYetValid,
-    /// It may have been used before the ledger lost its memory.
+    /// It is genuine, but may have been used before the ledger lost its memory: nobody can tell. The client is asked to come again.
     #[error("made before the replay epoch began, so that an earlier use may be forgotten")]
     BeforeEpoch,
     /// No key of the client verifies it.

@@ -56,6 +56,7 @@ async fn an_error_page_repeats_no_markup(store: Store) {
 async fn every_other_refusal_goes_to_the_redirect_uri(store: Store) {
     let service = start(store).await;
     let flow = CodeFlow::known(&service, "app").set("state", format!("{}&?#+ \u{e9}", "s".repeat(1500)));
+    let long = "n".repeat(513);
     for (name, value, code) in [
         ("response_type", "token", "unsupported_response_type"),
         ("response_type", "code id_token", "unsupported_response_type"),
@@ -64,7 +65,7 @@ async fn every_other_refusal_goes_to_the_redirect_uri(store: Store) {
         ("code_challenge", "", "invalid_request"),
         ("code_challenge_method", "plain", "invalid_request"),
         ("dpop_jkt", "short", "invalid_request"),
-        ("nonce", &"n".repeat(513), "invalid_request"),
+        ("nonce", long.as_str(), "invalid_request"),
         ("prompt", "none consent", "invalid_request"),
         ("scope", "admin", "invalid_scope"),
         ("resource", "https://unknown.example.test", "invalid_target"),

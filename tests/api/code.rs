@@ -113,11 +113,7 @@ async fn a_wrong_request_leaves_the_code_usable(store: Store) {
         let details = json!([{"type": "account_information"}]).to_string();
         good().set("authorization_details", details).send(&service).await.refused(400, "invalid_authorization_details");
         // Another client, with its own good credentials.
-        CodeFlow { client: CodeFlow::known(&service, "other-app").client, ..flow.clone() }
-            .redeem(&code)
-            .send(&service)
-            .await
-            .invalid_grant();
+        flow.in_the_hands_of(&service, "other-app").redeem(&code).send(&service).await.invalid_grant();
         good().send(&service).await.tokens();
     }
 }
@@ -161,7 +157,7 @@ async fn a_second_use_by_someone_else_ends_nothing(store: Store) {
     let mut session = session(&flow, &first.send(&service).await.tokens());
     flow.redeem(&code).set("code_verifier", b64(random::<32>())).send(&service).await.invalid_grant();
     flow.redeem(&code).prove(&Key::es256()).send(&service).await.invalid_grant();
-    CodeFlow { client: CodeFlow::known(&service, "other-app").client, ..flow.clone() }.redeem(&code).send(&service).await.invalid_grant();
+    flow.in_the_hands_of(&service, "other-app").redeem(&code).send(&service).await.invalid_grant();
     // The very bytes of the first request: the proof was used.
     first.send(&service).await.invalid_proof();
     session.rotate(&service).await;
@@ -201,7 +197,7 @@ async fn a_client_without_the_grant_is_refused(store: Store) {
     let service = start(store).await;
     let flow = CodeFlow::known(&service, "app");
     let code = flow.code(&service).await;
-    let other = CodeFlow { client: CodeFlow::known(&service, "no-code-app").client, ..flow.clone() };
+    let other = flow.in_the_hands_of(&service, "no-code-app");
     other.redeem(&code).send(&service).await.refused(400, "unauthorized_client");
     flow.redeem(&code).send(&service).await.tokens();
 }

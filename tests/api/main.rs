@@ -3,8 +3,8 @@
 mod authorize;
 mod claims_time;
 mod client_auth;
-mod cors;
 mod code;
+mod cors;
 mod coverage;
 mod errors;
 mod htu;

@@ -58,11 +58,11 @@ async fn grants_are_made_listed_and_ended(store: Store) {
     let by_jkt = service.manage("GET", &jkt, None).await;
     assert_eq!(by_jkt.status, 200, "{by_jkt}");
     assert!(!by_jkt.text().contains("kbr_"), "no usable token is listed");
-    assert_eq!(names(&by_jkt.json()), [session.grant_id.clone()]);
+    assert_eq!(names(&by_jkt.json()), [session.grant_id.as_str()]);
     let by_sub = names(&service.manage("GET", "/admin/grants?sub=bob", None).await.json());
     assert!(by_sub.contains(&session.grant_id) && by_sub.contains(&other.grant_id) && by_sub.len() == 2, "{by_sub:?}");
     let by_client = names(&service.manage("GET", "/admin/grants?sub=bob&client_id=web", None).await.json());
-    assert_eq!(by_client, [other.grant_id.clone()]);
+    assert_eq!(by_client, [other.grant_id.as_str()]);
     assert!(matches!(service.revoke(&session.grant_id).await.status, 200 | 204));
     session.refresh().send(&service).await.invalid_grant();
     other.refresh().send(&service).await.tokens();

@@ -88,7 +88,7 @@ async fn a_request_is_judged_when_it_is_pushed(store: Store) {
     }
     let no_code = CodeFlow::known(&service, "no-code-app");
     push(&service, no_code.push_call()).await.refused(400, "unauthorized_client");
-    push(&service, flow.clone().add("scope", "openid").push_call()).await.refused(400, "invalid_request");
+    push(&service, flow.clone().without("state").add("scope", "openid").push_call()).await.refused(400, "invalid_request");
     let all = flow
         .set("response_mode", "query")
         .set("resource", "https://api.example.test/accounts")
@@ -237,8 +237,8 @@ async fn a_request_object_takes_the_place_of_the_parameters(store: Store) {
     let flow = CodeFlow::known(&service, "signed-webapp");
     let mut claims = flow.request_object_claims();
     claims["dpop_jkt"] = json!(flow.key.jkt());
-    let call = flow.push_object_call(&object(&claims)).set("scope", "openid accounts payments").set("state", "outside");
-    let name = request_uri(&call.clone().without("state").send(&service).await);
+    let call = flow.push_object_call(&object(&claims)).set("scope", "openid accounts payments");
+    let name = request_uri(&call.send(&service).await);
     let interaction = interaction(&flow.open_pushed(&service, &name).await);
     let shown = service.manage("GET", &format!("/admin/interactions/{interaction}"), None).await.json();
     assert_eq!(shown["scope"], "accounts openid", "{shown}");
@@ -305,11 +305,11 @@ async fn a_request_object_is_signed_by_the_client(store: Store) {
     let service = start(store).await;
     let flow = CodeFlow::known(&service, "signed-webapp");
     let claims = flow.request_object_claims();
-    let b64 = keybound_testkit::jose::b64;
-    let unsigned = format!("{}.{}.", b64(json!({"alg": "none"}).to_string()), b64(claims.to_string()));
+    let b64 = |bytes: &[u8]| keybound_testkit::jose::b64(bytes);
+    let unsigned = format!("{}.{}.", b64(json!({"alg": "none"}).to_string().as_bytes()), b64(claims.to_string().as_bytes()));
     let rsa = Key::ps256();
-    let input = format!("{}.{}", b64(json!({"alg": "RS256"}).to_string()), b64(claims.to_string()));
-    let rs256 = format!("{input}.{}", b64(rsa.sign_rs256(input.as_bytes())));
+    let input = format!("{}.{}", b64(json!({"alg": "RS256"}).to_string().as_bytes()), b64(claims.to_string().as_bytes()));
+    let rs256 = format!("{input}.{}", b64(&rsa.sign_rs256(input.as_bytes())));
     let foreign = Key::es256().jws(&json!({"alg": "ES256"}), &claims);
     let other_type = signer_key().jws(&json!({"alg": "ES256", "typ": "client-authentication+jwt"}), &claims);
     let critical = signer_key().jws(&json!({"alg": "ES256", "crit": ["x"], "x": 1}), &claims);

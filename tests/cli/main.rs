@@ -5,5 +5,6 @@ mod config;
 mod demo;
 mod documents;
 mod proof;
+mod retries;
 mod service;
 mod support;

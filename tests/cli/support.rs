@@ -114,7 +114,7 @@ impl Drop for Service {
 }
 
 fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [const { () }; N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let listeners: [_; N] = std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 

@@ -30,11 +30,19 @@ async fn until_ready(service: &Service) {
     }
 }
 
-/// Refreshes with a current nonce.
+/// L1: refreshes with a current nonce, within three tries. A client that signs assertions may be asked to come again once: what it signed
+/// in the very second in which the epoch began could have been used before.
 async fn refresh_with_nonce(service: &Service, session: &mut Session) {
     let nonce = service.nonce().await;
-    let tokens = session.refresh().prove_with_nonce(&session.key, &nonce).send(service).await.tokens();
-    session.keep(&tokens);
+    for _ in 0..2 {
+        let answer = session.refresh().prove_with_nonce(&session.key, &nonce).send(service).await;
+        match answer.response.header("Retry-After") {
+            None => return session.keep(&answer.tokens()),
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.parse().expect("seconds"))).await,
+        }
+    }
+    let answer = session.refresh().prove_with_nonce(&session.key, &nonce).send(service).await;
+    session.keep(&answer.tokens());
 }
 
 /// SEC-08, REF-04: while Redis is gone every answer is 503, never `invalid_grant`; when it is back every family is there.
@@ -81,14 +89,9 @@ async fn an_outage_of_redis_costs_no_session() {
 async fn a_redis_that_hangs_is_given_up_in_time() {
     let (service, redis) = start_on_own_redis().await;
     let mut session = service.session("spa").await;
-    let hanging = Arc::clone(&redis);
-    let hang = tokio::spawn(async move { hanging.command(&["DEBUG", "SLEEP", "4"]).await });
-    while tokio::time::timeout(Duration::from_millis(200), redis.command(&["PING"])).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    redis.command(&["CLIENT", "PAUSE", "4000", "ALL"]).await.expect("CLIENT PAUSE");
     let watch = Stopwatch::start();
     unavailable(&session.refresh().send(&service).await, watch.elapsed());
-    let _answered_or_given_up = hang.await;
     until_ready(&service).await;
     refresh_with_nonce(&service, &mut session).await;
 }

@@ -10,7 +10,7 @@ use crate::domain::{AuthorizationDetails, Binding, ClientId, Family, FamilyId, G
 use crate::http::error::never_cached;
 use crate::http::management::{ManagementState, Operator, refusal, store_trouble};
 use crate::service::grants::{NewGrant, NewGrantError};
-use crate::store::FamilyFilter;
+use crate::store::{FamilyFilter, StoreError};
 
 /// A grant to make.
 #[derive(Deserialize)]
@@ -120,6 +120,9 @@ pub async fn list(_: Operator, query: web::Query<GrantsQuery>, state: web::Data<
                 Some(cursor) => json!({ "grants": grants, "cursor": cursor }),
                 None => json!({ "grants": grants }),
             })
+        }
+        Err(StoreError::Unfit(_)) if query.cursor.is_some() => {
+            refusal(StatusCode::BAD_REQUEST, "invalid_request", "the cursor is not one of this list")
         }
         Err(error) => store_trouble(&error),
     }

@@ -49,6 +49,8 @@ pub(super) enum Found {
 /// Where the file can't be read or deleted, or the deletion can't be made durable.
 pub(super) fn take(directory: &Path) -> io::Result<Found> {
     let path = path(directory);
+    // What a stop left that did not come to its end; nothing depends on it.
+    let _ = fs::remove_file(temporary(directory));
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -64,7 +66,7 @@ pub(super) fn take(directory: &Path) -> io::Result<Found> {
 /// # Errors
 /// Where it can't be written or made durable.
 pub(super) fn leave(directory: &Path, stopped: &Stopped, acceptance_window: Duration) -> io::Result<()> {
-    let temporary = directory.join("ledger.clean.tmp");
+    let temporary = temporary(directory);
     let file = directory::create_file(&temporary)?;
     write(&file, stopped, acceptance_window)?;
     file.sync_all()?;
@@ -74,6 +76,10 @@ pub(super) fn leave(directory: &Path, stopped: &Stopped, acceptance_window: Dura
 
 fn path(directory: &Path) -> PathBuf {
     directory.join("ledger.clean")
+}
+
+fn temporary(directory: &Path) -> PathBuf {
+    directory.join("ledger.clean.tmp")
 }
 
 fn write(file: &File, stopped: &Stopped, acceptance_window: Duration) -> io::Result<()> {

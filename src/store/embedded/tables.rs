@@ -68,7 +68,8 @@ fn inspect(database: &Database) -> Result<Option<Opened>, Fault> {
 /// A write transaction that is durable when its commit returns.
 pub(super) fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
     let mut transaction = database.begin_write()?;
-    // The state of the allocator is written with each commit. Otherwise a start after a kill would read the whole file first.
+    // The state of the allocator is written with each commit, which costs a second sync. Without it a start after a kill reads the
+    // whole file first: a second for a million families, instead of some milliseconds.
     transaction.set_quick_repair(true);
     Ok(transaction)
 }

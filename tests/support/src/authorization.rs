@@ -90,6 +90,12 @@ impl CodeFlow {
         Self { client, key: Key::es256(), issuer: issuer.to_owned(), verifier, parameters }
     }
 
+    /// The same request and key in the hands of another client.
+    #[must_use]
+    pub fn in_the_hands_of(&self, service: &Service, id: &str) -> Self {
+        Self { client: Self::known(service, id).client, ..self.clone() }
+    }
+
     /// Sets a parameter of the authorization request.
     #[must_use]
     pub fn set(self, name: &str, value: impl Into<String>) -> Self {
