@@ -329,12 +329,17 @@ pub struct AuthorizationDetailsType {
     /// The `type`.
     #[serde(rename = "type")]
     pub name: String,
-    /// A JSON Schema, inline or as the name of a file. Default none.
+    /// A JSON Schema: a table, JSON text, the name of a file, or `"builtin"` for one that comes with Keybound. Default none: any
+    /// members are allowed.
     #[serde(default)]
     pub schema: Option<toml::Value>,
-    /// How each member may be narrowed: `subset` or `equal`. Default none.
+    /// How each member may be narrowed: `equal`, `subset` (arrays), `at_most` (amounts) or a table of these for the members of an
+    /// object. Default `equal` for each; for a built-in type, its own rules.
     #[serde(default)]
     pub narrow: toml::Table,
+    /// Whether an access token carries only the entries whose `locations` are served by its audience. Default false.
+    #[serde(default)]
+    pub filter_by_locations: bool,
 }
 
 /// A `[[trusted_issuer]]` (RFC 8693).

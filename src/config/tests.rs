@@ -252,7 +252,6 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
         ("store.sentinel_master", "mymaster"),
         ("store.durability", "strict"),
         ("client_metadata_documents.enabled", "true"),
-        ("authorization_details_type", r#"[{"type":"x"}]"#),
         ("trusted_issuer", r#"[{"issuer":"https://other.example.com"}]"#),
     ] {
         let refused = said(with("", &[], &[(key, value)]));

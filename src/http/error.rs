@@ -167,11 +167,7 @@ impl ApiError {
             }
             TokenError::InvalidScope => bad(ErrorCode::InvalidScope, "the scope is malformed or exceeds what was granted".into()),
             TokenError::MalformedDetails(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
-            TokenError::DetailsNotCovered(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
-            TokenError::DetailsTypeNotAllowed => {
-                let description = "the client is not registered for a type in authorization_details";
-                bad(ErrorCode::InvalidAuthorizationDetails, description.into())
-            }
+            TokenError::RefusedDetails(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
             TokenError::InvalidTarget => bad(ErrorCode::InvalidTarget, "the resource is unknown or not covered by what was granted".into()),
             TokenError::Unavailable(reason) => {
                 tracing::warn!(%reason, "a token request could not be decided");

@@ -90,7 +90,9 @@ pub struct TokenResponse {
     /// With scope `openid` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token: Option<String>,
-    /// What the access token carries.
+    /// What was granted (RFC 9396 section 7). The access token may carry less: see [`DetailsTypes::for_audience`].
+    ///
+    /// [`DetailsTypes::for_audience`]: crate::domain::DetailsTypes::for_audience
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details: Vec<Map<String, Value>>,
     /// The end user, where there is one.
@@ -113,6 +115,7 @@ impl AuthorizationServer {
     /// [`TokenError::Signing`].
     pub(super) fn mint(&self, earned: Entitlement, now: UnixTime) -> Result<TokenResponse, TokenError> {
         let (issuer, client_id, lifetime) = (self.issuer.as_str(), earned.client.id(), self.lifetimes.access_token);
+        let for_audience = self.details_types.for_audience(&earned.authorization_details, &earned.audience, &self.resources);
         let access_token = AccessToken {
             issuer,
             sub: earned.grant.sub.as_deref(),
@@ -120,7 +123,7 @@ impl AuthorizationServer {
             client_id,
             scope: &earned.scope,
             jkt: earned.key.map(|key| key.jkt),
-            authorization_details: &earned.authorization_details,
+            authorization_details: &for_audience,
             auth_time: earned.grant.auth_time,
             acr: earned.grant.acr.as_deref(),
             grant_id: earned.family.map(|(id, _)| id),

@@ -2,7 +2,8 @@
 
 use keybound_proofs::{LedgerError, ProofError};
 
-use crate::domain::authorization_details::{MalformedDetails, NotCovered};
+use crate::domain::authorization_details::MalformedDetails;
+use crate::domain::details_types::RefusedDetails;
 use crate::service::client_auth::ClientAuthError;
 use crate::store::StoreError;
 
@@ -42,12 +43,9 @@ pub enum TokenError {
     /// The authorization details are malformed.
     #[error(transparent)]
     MalformedDetails(#[from] MalformedDetails),
-    /// The authorization details are not covered by what was granted.
+    /// The authorization details are not what their types want, or not covered by what was granted.
     #[error(transparent)]
-    DetailsNotCovered(#[from] NotCovered),
-    /// The client is not registered for a type of authorization details.
-    #[error("the client is not registered for a type in authorization_details")]
-    DetailsTypeNotAllowed,
+    RefusedDetails(#[from] RefusedDetails),
     /// The resource is unknown or not covered by what was granted.
     #[error("the requested resource is unknown or not covered by the grant")]
     InvalidTarget,

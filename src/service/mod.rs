@@ -6,6 +6,7 @@ use std::time::Duration;
 use keybound_proofs::{Epoch, Ledger, LedgerError, NonceRole, NonceRule, Nonces, ProofPolicy, Realm, UnixTime};
 
 use crate::clock::Clock;
+use crate::domain::DetailsTypes;
 use crate::domain::resource::Resources;
 use crate::keys::Keys;
 use crate::store::{Ephemerals, Families, StoreHealth};
@@ -72,6 +73,8 @@ pub struct AuthorizationServer {
     pub resources: Resources,
     /// How authorization requests are handled.
     pub authorization: AuthorizationSettings,
+    /// Registered types of authorization details.
+    pub details_types: DetailsTypes,
     /// Lifetimes of tokens.
     pub lifetimes: Lifetimes,
     /// Whether the FAPI 2.0 profile is in force.

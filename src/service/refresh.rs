@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keybound_proofs::{FreshProof, UnixTime};
 
-use crate::domain::authorization_details::{self, AuthorizationDetails};
+use crate::domain::authorization_details::AuthorizationDetails;
 use crate::domain::client::{Client, GrantType, RefreshReuse};
 use crate::domain::{Advance, Advanced, Family, FamilyState, Refusal, RevokeReason, Scope};
 use crate::service::client_auth::Presented;
@@ -116,7 +116,7 @@ impl AuthorizationServer {
         };
         let authorization_details = match narrowing.authorization_details {
             None => granted.authorization_details.clone(),
-            Some(text) => authorization_details::narrow(&AuthorizationDetails::parse(text)?, &granted.authorization_details)?,
+            Some(text) => self.details_types.narrow(&AuthorizationDetails::parse(text)?, &granted.authorization_details)?,
         };
         let target = self.resources.target(&narrowing.resource, &granted.resource, &scope)?;
         Ok(Narrowed { scope: target.scope, audience: target.audience, authorization_details })
