@@ -205,6 +205,7 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
     let server = AuthorizationServer {
         realm: Realm::new(issuer.as_str()),
         nonces: Nonces::new(keys.nonce_key(), issuer.as_str(), config.dpop.nonce_step()),
+        key_change: config.dpop.key_change,
         nonce_required: config.dpop.nonce == NoncePolicy::Required,
         proof_policy,
         families,

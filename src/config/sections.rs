@@ -179,6 +179,9 @@ pub struct Dpop {
     pub max_proof_bytes: usize,
     /// Whether a valid nonce stands in for an exact `iat` (clients with wrong clocks). Default false; never under `fapi2`.
     pub trust_nonce_time: bool,
+    /// Whether a public client may move a grant to another key, at a refresh with proofs of both. Default false: it lets whoever holds
+    /// the old key take the grant away from others who hold it too.
+    pub key_change: bool,
 }
 
 impl Dpop {
@@ -209,6 +212,7 @@ impl Default for Dpop {
             nonce_step_s: 300,
             max_proof_bytes: 4096,
             trust_nonce_time: false,
+            key_change: false,
         }
     }
 }

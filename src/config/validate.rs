@@ -60,6 +60,9 @@ impl Config {
         if self.dpop.trust_nonce_time {
             return Err(invalid("dpop.trust_nonce_time", "the fapi2 profile does not allow it"));
         }
+        if self.dpop.key_change {
+            return Err(invalid("dpop.key_change", "is for public clients, which the fapi2 profile does not allow"));
+        }
         if self.dpop.clock_skew_s < 10 {
             return Err(invalid("dpop.clock_skew_s", "the fapi2 profile asks for at least 10"));
         }

@@ -42,6 +42,7 @@ pub(super) async fn answer_with_refresh_token(
         proof: PresentedProof { header_values, method: request.method().as_str(), targets },
         client: presented_client(request, params)?,
         refresh_token: params.required("refresh_token")?,
+        new_key_proof: params.one("dpop_new_key_proof"),
         narrowing: narrowing(params),
     };
     let response = server.refresh(use_of_token, server.clock.now()).await;

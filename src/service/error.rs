@@ -5,6 +5,7 @@ use keybound_proofs::{LedgerError, ProofError};
 use crate::domain::authorization_details::MalformedDetails;
 use crate::domain::details_types::RefusedDetails;
 use crate::service::client_auth::ClientAuthError;
+use crate::service::key_change::KeyChangeError;
 use crate::store::StoreError;
 
 /// Why no token was issued. `http/error.rs` decides what the client sees of it.
@@ -19,6 +20,9 @@ pub enum TokenError {
         /// The nonce to use.
         nonce: String,
     },
+    /// The grant is not moved to another key.
+    #[error(transparent)]
+    KeyChange(#[from] KeyChangeError),
     /// The proof was used before.
     #[error("the proof was used before")]
     Replayed,

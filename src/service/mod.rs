@@ -28,6 +28,7 @@ pub mod id_token;
 pub mod interaction;
 pub mod issuer;
 pub mod par;
+pub mod key_change;
 pub mod proof;
 pub mod refresh;
 pub mod refresh_token;
@@ -51,6 +52,8 @@ pub struct AuthorizationServer {
     pub nonces: Nonces,
     /// Whether every proof needs a nonce, not only after an epoch change.
     pub nonce_required: bool,
+    /// Whether a public client may move a grant to another key.
+    pub key_change: bool,
     /// What a `jti` is unique within.
     pub realm: Realm,
     /// Refresh token families.
