@@ -185,11 +185,7 @@ impl DetailsTypes {
         }
     }
 
-    fn narrow_entry(
-        &self,
-        requested: &Map<String, Value>,
-        granted: &[Map<String, Value>],
-    ) -> Result<Map<String, Value>, DetailsProblem> {
+    fn narrow_entry(&self, requested: &Map<String, Value>, granted: &[Map<String, Value>]) -> Result<Map<String, Value>, DetailsProblem> {
         let known = self.0.get(type_of(requested)).ok_or(DetailsProblem::UnknownType)?;
         known.check_part(requested)?;
         let mut candidates = granted.iter().filter(|own| type_of(own) == known.name).peekable();
@@ -234,9 +230,7 @@ fn narrow_value(rule: &Narrow, requested: &Value, granted: &Value) -> Result<Val
         (Narrow::Members(rules), Value::Object(part), Value::Object(whole)) => {
             return narrow_members(rules, part, whole).map(Value::Object).map_err(|inner| format!("/{inner}"));
         }
-        (Narrow::Subset, Value::Array(part), Value::Array(whole)) => {
-            !part.is_empty() && part.iter().all(|item| whole.contains(item))
-        }
+        (Narrow::Subset, Value::Array(part), Value::Array(whole)) => !part.is_empty() && part.iter().all(|item| whole.contains(item)),
         (Narrow::AtMost, Value::String(part), Value::String(whole)) => decimal::at_most(part, whole),
         (Narrow::AtMost, Value::Number(part), Value::Number(whole)) => decimal::at_most(&part.to_string(), &whole.to_string()),
         _ => false,
@@ -322,10 +316,7 @@ pub enum BadDetailsType {
 /// Whether an error may come from a member that is not there.
 fn may_be_for_lack(kind: &ValidationErrorKind) -> bool {
     use ValidationErrorKind as Kind;
-    matches!(
-        kind,
-        Kind::Required { .. } | Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } | Kind::MinProperties { .. } | Kind::Not { .. }
-    )
+    matches!(kind, Kind::Required { .. } | Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } | Kind::MinProperties { .. } | Kind::Not { .. })
 }
 
 fn describe(error: &ValidationError<'_>) -> DetailsProblem {

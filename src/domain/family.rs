@@ -236,13 +236,7 @@ impl Family {
                 Some(to),
             ) if matches!(held, Binding::Key(key) if key != to) => {
                 // What is known about two holders of the old key says nothing about the new one.
-                Advanced::Rebound(Self {
-                    binding: Binding::Key(to),
-                    last_rotation: request.now,
-                    clone_run: 0,
-                    clone_flag: false,
-                    ..family
-                })
+                Advanced::Rebound(Self { binding: Binding::Key(to), last_rotation: request.now, clone_run: 0, clone_flag: false, ..family })
             }
             (advanced, _) => advanced,
         }

@@ -20,6 +20,7 @@ pub mod client_auth;
 pub mod client_credentials;
 pub mod clients;
 pub mod code;
+mod cookie_clients;
 pub mod entitlement;
 pub mod error;
 pub mod grants;

@@ -120,9 +120,7 @@ impl AuthorizationServer {
             | Advanced::Repeated(family)
             | Advanced::RolledForward(family)
             | Advanced::Kept(family)
-            | Advanced::Rebound(family) => {
-                self.narrow(&family, narrowing).map(drop)
-            }
+            | Advanced::Rebound(family) => self.narrow(&family, narrowing).map(drop),
             Advanced::Reused(_) | Advanced::CloneSuspected(_) | Advanced::Refused(_) => Ok(()),
         }
     }

@@ -251,13 +251,8 @@ async fn a_family_moves_to_another_key(families: &dyn Families) {
             Advanced::Rotated(family) | Advanced::Repeated(family) | Advanced::RolledForward(family) | Advanced::Kept(family) => family,
             other => panic!("{other:?}"),
         };
-        let expected = Family {
-            binding: Binding::Key(jkt(999)),
-            last_rotation: request.now,
-            clone_run: 0,
-            clone_flag: false,
-            ..generation
-        };
+        let expected =
+            Family { binding: Binding::Key(jkt(999)), last_rotation: request.now, clone_run: 0, clone_flag: false, ..generation };
         assert_eq!(moved, expected);
         assert_eq!(read(families, number).await, expected);
 
