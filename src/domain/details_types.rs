@@ -133,14 +133,23 @@ impl DetailsTypes {
     /// # Errors
     /// [`RefusedDetails`] names the first entry that is not, and its member.
     pub fn judge(&self, details: &AuthorizationDetails, client: &Client) -> Result<(), RefusedDetails> {
-        for (position, entry) in details.as_slice().iter().enumerate() {
-            let refused = |problem| RefusedDetails { position, problem };
-            let name = type_of(entry);
-            let known = self.find(name).map_err(refused)?;
+        for (position, name) in details.types().enumerate() {
+            self.find(name).map_err(|problem| RefusedDetails { position, problem })?;
             if !client.allows_details_type(name) {
-                return Err(refused(DetailsProblem::TypeNotAllowed));
+                return Err(RefusedDetails { position, problem: DetailsProblem::TypeNotAllowed });
             }
-            known.map_or(Ok(()), |known| known.check(entry)).map_err(refused)?;
+        }
+        self.check(details)
+    }
+
+    /// [`judge`](Self::judge) without the client: each `type` is known, and each entry is what its type wants.
+    ///
+    /// # Errors
+    /// [`RefusedDetails`] names the first entry that is not, and its member.
+    pub fn check(&self, details: &AuthorizationDetails) -> Result<(), RefusedDetails> {
+        for (position, entry) in details.as_slice().iter().enumerate() {
+            let known = self.find(type_of(entry));
+            known.and_then(|known| known.map_or(Ok(()), |known| known.check(entry))).map_err(|problem| RefusedDetails { position, problem })?;
         }
         Ok(())
     }

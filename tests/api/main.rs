@@ -3,12 +3,16 @@
 mod authorize;
 mod claims_time;
 mod client_auth;
+mod cookie;
 mod cors;
 mod code;
 mod coverage;
+mod details;
 mod errors;
+mod fapi2;
 mod htu;
 mod jose;
+mod key_change;
 mod management;
 mod metadata;
 mod nonce;
