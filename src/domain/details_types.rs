@@ -149,7 +149,9 @@ impl DetailsTypes {
     pub fn check(&self, details: &AuthorizationDetails) -> Result<(), RefusedDetails> {
         for (position, entry) in details.as_slice().iter().enumerate() {
             let known = self.find(type_of(entry));
-            known.and_then(|known| known.map_or(Ok(()), |known| known.check(entry))).map_err(|problem| RefusedDetails { position, problem })?;
+            known
+                .and_then(|known| known.map_or(Ok(()), |known| known.check(entry)))
+                .map_err(|problem| RefusedDetails { position, problem })?;
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! Refresh tokens in a cookie: page script never sees them, and no other page can use them.
 
-use keybound_testkit::{Answer, Call, Endpoint, Key, Request, Response, Service, Session, Settings, Store, both_stores};
+use keybound_testkit::authorization::{CodeFlow, LOGIN_URL, REDIRECT_URI};
+use keybound_testkit::{
+    Answer, Call, Client, ClientLogin, Endpoint, Key, Request, Response, Service, Session, Settings, Store, both_stores,
+};
 use serde_json::{Value, json};
 
 use crate::start_with;
@@ -241,7 +244,30 @@ async fn a_registration_at_run_time_counts_at_once(store: Store) {
     }
 }
 
+/// The exchange of a code sets the cookie, for pages of the client's own origins only; refused, the code stays good.
+async fn a_code_sets_the_cookie(store: Store) {
+    let mut client = page("code-page", &[ORIGIN]);
+    client["grant_types"] = json!(["authorization_code", "refresh_token"]);
+    client["redirect_uris"] = json!([REDIRECT_URI]);
+    let service = start_with(store, Settings::default().with("interaction.url", LOGIN_URL).client(client)).await;
+    let flow = CodeFlow::new(service.issuer(), Client { id: "code-page".to_owned(), login: ClientLogin::Public });
+    let code = flow.code(&service).await;
+    refused(&flow.redeem(&code).send(&service).await);
+    refused(&flow.redeem(&code).header("Origin", OTHER_ORIGIN).send(&service).await);
+    let answer = flow.redeem(&code).header("Origin", ORIGIN).send(&service).await;
+    let mut session = Session {
+        client: flow.client.clone(),
+        key: flow.key.clone(),
+        issuer: service.issuer().to_owned(),
+        refresh_token: String::new(),
+        grant_id: String::new(),
+    };
+    accepted(&answer, &mut session, DEFAULT);
+    accepted(&call(&session, Endpoint::Refresh).send(&service).await, &mut session, DEFAULT);
+}
+
 both_stores!(
+    a_code_sets_the_cookie,
     a_refresh_rotates_the_cookie,
     an_empty_object_is_a_whole_request,
     only_pages_of_the_client_use_its_cookie,

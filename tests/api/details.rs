@@ -1,5 +1,6 @@
 //! Rich authorization requests with registered types (RFC 9396).
 
+use keybound_testkit::authorization::{CodeFlow, LOGIN_URL, REDIRECT_URI, accept, interaction};
 use keybound_testkit::jose::split;
 use keybound_testkit::service::SECRET;
 use keybound_testkit::{Client, ClientLogin, Endpoint, Key, Service, Session, Settings, Store, both_stores};
@@ -201,7 +202,42 @@ async fn a_token_carries_the_entries_for_its_audience(store: Store) {
     assert_eq!(access_claims(&tokens)["authorization_details"], json!([payment()]));
 }
 
+/// RAR-02, RAR-03, RAR-06: at PAR by the schema; what the end user agrees to and what the code gives is never more than asked.
+async fn a_code_carries_what_was_agreed_to(store: Store) {
+    let app = json!({"client_id": "bank-web", "grant_types": ["authorization_code", "refresh_token"], "redirect_uris": [REDIRECT_URI],
+        "scope": "accounts openid", "authorization_details_types": ["account_information", "payment_initiation"]});
+    let types = json!([{"type": "account_information", "schema": "builtin"}, {"type": "payment_initiation", "schema": "builtin"}]);
+    let settings = Settings::default().with("authorization_details_type", types).with("interaction.url", LOGIN_URL);
+    let service = start_with(store, settings.client(app)).await;
+    let flow = CodeFlow::new(service.issuer(), Client { id: "bank-web".to_owned(), login: ClientLogin::Public });
+    for (bad, named) in [
+        (json!([{"type": "card"}]), "entry 0 of authorization_details has a type that is not known here"),
+        (json!([account(), {"type": "account_information"}]), "entry 1 of authorization_details has no member actions"),
+        (json!({"type": "account_information"}), "authorization_details is not a JSON array"),
+    ] {
+        let answer = flow.clone().set("authorization_details", bad.to_string()).push_call().send(&service).await;
+        assert_eq!((answer.status(), &answer.response.json()["error"]), (400, &json!("invalid_authorization_details")));
+        assert_eq!(answer.response.json()["error_description"], named);
+    }
+    let flow = flow.set("authorization_details", json!([account(), payment()]).to_string());
+    let open = async || interaction(&flow.open_pushed(&service, &flow.push(&service).await).await);
+    let opened = open().await;
+    let wider = json!({"sub": "alice", "authorization_details": [{"type": "payment_initiation", "instructedAmount": {"amount": "124"}}]});
+    let refused = service.manage("POST", &format!("/admin/interactions/{opened}/accept"), Some(wider)).await;
+    assert_eq!(refused.status, 400, "{refused}");
+    let agreed = json!({"sub": "alice", "authorization_details": [{"type": "payment_initiation", "instructedAmount": {"amount": "100"}}]});
+    let code = flow.code_of(&accept(&service, &opened, agreed).await);
+    let mut granted = payment();
+    granted["instructedAmount"]["amount"] = json!("100");
+    let beyond = flow.redeem(&code).set("authorization_details", json!([payment()]).to_string()).send(&service).await;
+    beyond.refused(400, "invalid_authorization_details");
+    let tokens = flow.redeem(&code).send(&service).await.tokens();
+    assert_eq!(tokens["authorization_details"], json!([granted]));
+    assert_eq!(access_claims(&tokens)["authorization_details"], json!([granted]));
+}
+
 both_stores!(
+    a_code_carries_what_was_agreed_to,
     registered_types_are_announced,
     a_grant_holds_what_its_types_want,
     a_refresh_narrows_by_the_rules_of_the_type,

@@ -3,9 +3,9 @@
 mod authorize;
 mod claims_time;
 mod client_auth;
+mod code;
 mod cookie;
 mod cors;
-mod code;
 mod coverage;
 mod details;
 mod errors;
