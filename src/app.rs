@@ -11,7 +11,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, OsEntropy, Stopwatch, SystemClock};
 use crate::config::{Config, NoncePolicy, Profile, StoreKind};
+use crate::domain::DetailsTypes;
 use crate::domain::client::InvalidClientMetadata;
+use crate::domain::details_types::BadDetailsType;
 use crate::domain::resource::{Resource, Resources};
 use crate::http::management::{ManagementState, management_routes};
 use crate::http::{PublicState, RequestLimits, public_routes};
@@ -45,6 +47,19 @@ pub enum StartError {
     /// The configured clients together.
     #[error("the clients of the configuration: {0}")]
     Clients(#[from] RegistryError),
+    /// A type of authorization details.
+    #[error("authorization_details_type number {position} of the configuration: {name}: {message}")]
+    DetailsType {
+        /// Counts from 1.
+        position: usize,
+        /// The key.
+        name: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The types of authorization details together.
+    #[error("authorization_details_type: {0}")]
+    DetailsTypes(#[from] BadDetailsType),
     /// The issuer.
     #[error("the issuer is not an absolute http or https URI")]
     Issuer(#[from] MalformedUri),
@@ -181,9 +196,16 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         scopes: one.scopes.clone(),
     });
     let resources = Resources::new(resources.collect(), default_audience.clone());
+    let mut details_types = Vec::new();
+    for (position, one) in config.authorization_details_type.iter().enumerate() {
+        let bad = |(name, message)| StartError::DetailsType { position: position + 1, name, message };
+        details_types.push(one.build().map_err(bad)?);
+    }
+    let details_types = DetailsTypes::new(details_types)?;
     let server = AuthorizationServer {
         realm: Realm::new(issuer.as_str()),
         nonces: Nonces::new(keys.nonce_key(), issuer.as_str(), config.dpop.nonce_step()),
+        key_change: config.dpop.key_change,
         nonce_required: config.dpop.nonce == NoncePolicy::Required,
         proof_policy,
         families,
@@ -205,6 +227,7 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
             request_uri_lifetime: config.authorize.request_uri_lifetime(),
             code_lifetime: config.authorize.code_lifetime(),
         },
+        details_types,
         lifetimes: Lifetimes {
             access_token: config.tokens.access_token_lifetime(),
             refresh_idle: config.tokens.refresh_idle(),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::domain::client::ClientMetadata;
 
 mod base_url;
+mod details_type;
 mod error;
 mod file;
 mod overlay;

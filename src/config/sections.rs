@@ -179,6 +179,9 @@ pub struct Dpop {
     pub max_proof_bytes: usize,
     /// Whether a valid nonce stands in for an exact `iat` (clients with wrong clocks). Default false; never under `fapi2`.
     pub trust_nonce_time: bool,
+    /// Whether a public client may move a grant to another key, at a refresh with proofs of both. Default false: it lets whoever holds
+    /// the old key take the grant away from others who hold it too.
+    pub key_change: bool,
 }
 
 impl Dpop {
@@ -209,6 +212,7 @@ impl Default for Dpop {
             nonce_step_s: 300,
             max_proof_bytes: 4096,
             trust_nonce_time: false,
+            key_change: false,
         }
     }
 }
@@ -329,12 +333,17 @@ pub struct AuthorizationDetailsType {
     /// The `type`.
     #[serde(rename = "type")]
     pub name: String,
-    /// A JSON Schema, inline or as the name of a file. Default none.
+    /// A JSON Schema: a table, JSON text, the name of a file, or `"builtin"` for one that comes with Keybound. Default none: any
+    /// members are allowed.
     #[serde(default)]
     pub schema: Option<toml::Value>,
-    /// How each member may be narrowed: `subset` or `equal`. Default none.
+    /// How each member may be narrowed: `equal`, `subset` (arrays), `at_most` (amounts) or a table of these for the members of an
+    /// object. Default `equal` for each; for a built-in type, its own rules.
     #[serde(default)]
     pub narrow: toml::Table,
+    /// Whether an access token carries only the entries whose `locations` are served by its audience. Default false.
+    #[serde(default)]
+    pub filter_by_locations: bool,
 }
 
 /// A `[[trusted_issuer]]` (RFC 8693).

@@ -45,6 +45,40 @@ fn the_printed_default_shows_every_key() {
 }
 
 #[test]
+fn a_type_of_authorization_details_is_compiled_when_it_is_read() {
+    let with_type = |keys: &str| from_file(&format!("[[authorization_details_type]]\n{keys}"));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("schema.json");
+    std::fs::write(&file, r#"{"type": "object", "required": ["a"]}"#).unwrap();
+    for good in [
+        "type = \"x\"",
+        "type = \"account_information\"\nschema = \"builtin\"",
+        "type = \"x\"\nschema = { type = \"object\", properties = { a = { type = \"string\" } } }",
+        "type = \"x\"\nschema = '{\"type\": \"object\"}'\nnarrow = { a = \"subset\", b = { c = \"at_most\", d = \"equal\" } }",
+        &format!("type = \"x\"\nschema = {:?}\nfilter_by_locations = true", file.display().to_string()),
+    ] {
+        with_type(good).unwrap();
+    }
+    for (bad, key) in [
+        ("type = \"\"", "type"),
+        ("type = \"x\"\nschema = \"builtin\"", "schema"),
+        ("type = \"x\"\nschema = { type = \"no such type\" }", "schema"),
+        ("type = \"x\"\nschema = \"no/such/file.json\"", "schema"),
+        ("type = \"x\"\nschema = 1", "schema"),
+        ("type = \"x\"\nschema = { \"$ref\" = \"https://example.com/schema.json\" }", "schema"),
+        ("type = \"x\"\nnarrow = { a = \"prefix\" }", "narrow"),
+        ("type = \"x\"\nnarrow = { a = 1 }", "narrow"),
+    ] {
+        let refused = said(with_type(bad));
+        assert!(refused.starts_with(&format!("authorization_details_type.0.{key}: ")), "{refused}");
+    }
+    let twice = "[[authorization_details_type]]\ntype = \"x\"\n[[authorization_details_type]]\ntype = \"x\"\n";
+    assert!(said(from_file(twice)).contains("twice"));
+    let shipped = from_file(include_str!("../../deploy/authorization-details/types.toml")).unwrap();
+    assert_eq!(shipped.authorization_details_type.len(), 2);
+}
+
+#[test]
 fn an_unknown_key_is_refused_by_name_and_line() {
     let refused = from_file("issuer = \"https://as.example.com\"\n\n[dpop]\nproof_age = 1\n").unwrap_err();
     let ConfigError::File { line, column, message, .. } = &refused else { panic!("{refused}") };
@@ -202,11 +236,20 @@ fn the_fapi2_profile_limits_what_may_be_chosen() {
     let fapi2 = ("profile", "fapi2");
     let config = with("", &[], &[fapi2]).unwrap();
     assert_eq!(config.dpop.algs, AlgSet::fapi2());
-    for (key, value) in
-        [("dpop.algs", "ES256,ES384"), ("dpop.trust_nonce_time", "true"), ("tokens.access_token_alg", "ES384"), ("dpop.clock_skew_s", "9")]
-    {
+    for (key, value) in [
+        ("dpop.algs", "ES256,ES384"),
+        ("dpop.trust_nonce_time", "true"),
+        ("dpop.key_change", "true"),
+        ("tokens.access_token_alg", "ES384"),
+        ("dpop.clock_skew_s", "9"),
+    ] {
         assert!(said(with("", &[], &[fapi2, (key, value)])).starts_with(key), "{key}");
         with("", &[], &[(key, value)]).unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+    // FAPI-AS-11, FAPI-AS-13, FAPI-AZ-12: with or without the profile.
+    for (key, most) in [("dpop.clock_skew_s", 60), ("authorize.code_lifetime_s", 60), ("authorize.request_uri_lifetime_s", 599)] {
+        with("", &[], &[fapi2, (key, &most.to_string())]).unwrap();
+        assert!(said(with("", &[], &[fapi2, (key, &(most + 1).to_string())])).starts_with(key), "{key}");
     }
     assert!(said(from_file("[dpop]\nalgs = []\n")).contains("at least one algorithm"));
 }
@@ -252,7 +295,6 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
         ("store.sentinel_master", "mymaster"),
         ("store.durability", "strict"),
         ("client_metadata_documents.enabled", "true"),
-        ("authorization_details_type", r#"[{"type":"x"}]"#),
         ("trusted_issuer", r#"[{"issuer":"https://other.example.com"}]"#),
     ] {
         let refused = said(with("", &[], &[(key, value)]));

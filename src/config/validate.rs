@@ -10,6 +10,7 @@ use crate::config::overlay::read_value;
 use crate::config::{
     Config, ConfigError, Durability, Interaction, Listener, Profile, Resource, StoreKind, Topology, UpstreamAuthorization,
 };
+use crate::domain::DetailsTypes;
 use crate::domain::client::is_web_uri;
 use crate::keys::SigningAlg;
 use crate::secret::Secret;
@@ -28,6 +29,7 @@ impl Config {
         self.check_clients()?;
         self.check_resources()?;
         self.check_interaction()?;
+        self.check_details_types()?;
         self.check_supported()?;
         Ok(self)
     }
@@ -57,6 +59,9 @@ impl Config {
         }
         if self.dpop.trust_nonce_time {
             return Err(invalid("dpop.trust_nonce_time", "the fapi2 profile does not allow it"));
+        }
+        if self.dpop.key_change {
+            return Err(invalid("dpop.key_change", "is for public clients, which the fapi2 profile does not allow"));
         }
         if self.dpop.clock_skew_s < 10 {
             return Err(invalid("dpop.clock_skew_s", "the fapi2 profile asks for at least 10"));
@@ -181,6 +186,15 @@ impl Config {
         }
     }
 
+    fn check_details_types(&self) -> Result<(), ConfigError> {
+        let mut types = Vec::new();
+        for (position, one) in self.authorization_details_type.iter().enumerate() {
+            let key = |name: &str| format!("authorization_details_type.{position}.{name}");
+            types.push(one.build().map_err(|(name, message)| invalid(key(name), message))?);
+        }
+        DetailsTypes::new(types).map(drop).map_err(|error| invalid("authorization_details_type", error.to_string()))
+    }
+
     /// Nothing that was asked for is silently left out.
     fn check_supported(&self) -> Result<(), ConfigError> {
         let Self { listen, store, .. } = self;
@@ -197,7 +211,6 @@ impl Config {
                 "client_metadata_documents.allow_loopback",
                 "registration by metadata document",
             ),
-            (!self.authorization_details_type.is_empty(), "authorization_details_type", "a schema for authorization details"),
             (!self.trusted_issuer.is_empty(), "trusted_issuer", "token exchange"),
         ];
         match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {

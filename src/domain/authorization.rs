@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::authorization_details::AuthorizationDetails;
+use crate::domain::details_types::DetailsTypes;
 use crate::domain::pkce::CodeChallenge;
 use crate::domain::resource::Resources;
 use crate::domain::{Client, ClientId, GrantType, Scope, redirect_uri, strict_json};
@@ -131,7 +132,13 @@ impl RequestParameters {
     ///
     /// # Errors
     /// [`Refusal`], to be sent to the redirect target.
-    pub fn judge(self, client: &Client, target: RedirectTarget, resources: &Resources) -> Result<AuthorizationRequest, Refusal> {
+    pub fn judge(
+        self,
+        client: &Client,
+        target: RedirectTarget,
+        resources: &Resources,
+        details_types: &DetailsTypes,
+    ) -> Result<AuthorizationRequest, Refusal> {
         let invalid = |why: &'static str| Refusal::new(RefusalCode::InvalidRequest, why);
         if !client.allows_grant(GrantType::AuthorizationCode) {
             return Err(Refusal::new(RefusalCode::UnauthorizedClient, "the client is not registered for the authorization_code grant"));
@@ -168,7 +175,7 @@ impl RequestParameters {
             }
             Some(_) => return Err(invalid("claims is longer than 4 KiB")),
         };
-        let authorization_details = judge_details(client, self.authorization_details.as_deref())?;
+        let authorization_details = judge_details(client, self.authorization_details.as_deref(), details_types)?;
         let scope = judge_scope(client, self.scope.as_deref(), !authorization_details.is_empty())?;
         if resources.target(&self.resource, &[], &scope).is_err() {
             return Err(Refusal::new(RefusalCode::InvalidTarget, "resource names something that is not registered"));
@@ -371,15 +378,12 @@ fn judge_scope(client: &Client, text: Option<&str>, has_details: bool) -> Result
     asked.ok_or_else(|| Refusal::new(RefusalCode::InvalidScope, "scope is malformed, or names something that the client may not ask for"))
 }
 
-fn judge_details(client: &Client, text: Option<&str>) -> Result<AuthorizationDetails, Refusal> {
-    let refuse = |why: Cow<'static, str>| Refusal::new(RefusalCode::InvalidAuthorizationDetails, why);
+fn judge_details(client: &Client, text: Option<&str>, types: &DetailsTypes) -> Result<AuthorizationDetails, Refusal> {
+    let refuse = |why: String| Refusal::new(RefusalCode::InvalidAuthorizationDetails, why);
     let Some(text) = text else { return Ok(AuthorizationDetails::default()) };
-    let details = AuthorizationDetails::parse(text).map_err(|error| refuse(error.to_string().into()))?;
-    if details.types().all(|one| client.allows_details_type(one)) {
-        Ok(details)
-    } else {
-        Err(refuse("the client is not registered for a type in authorization_details".into()))
-    }
+    let details = AuthorizationDetails::parse(text).map_err(|error| refuse(error.to_string()))?;
+    types.judge(&details, client).map_err(|error| refuse(error.to_string()))?;
+    Ok(details)
 }
 
 /// A thumbprint as its 43 characters.

@@ -84,6 +84,17 @@ impl Client {
         self.metadata.refresh_token_delivery.unwrap_or(RefreshTokenDelivery::Body)
     }
 
+    /// The cookie that its refresh tokens travel in; `None` where they travel in bodies.
+    pub fn refresh_token_cookie(&self) -> Option<&str> {
+        let name = self.metadata.refresh_token_cookie.as_deref().unwrap_or(DEFAULT_COOKIE);
+        (self.refresh_token_delivery() == RefreshTokenDelivery::Cookie).then_some(name)
+    }
+
+    /// The origins of the pages that may use that cookie.
+    pub fn allowed_origins(&self) -> &[String] {
+        &self.metadata.allowed_origins
+    }
+
     /// What the `aud` of its assertions may be.
     pub fn assertion_audience(&self) -> ClientAssertionAudience {
         self.metadata.client_assertion_audience.unwrap_or(ClientAssertionAudience::Strict)
@@ -221,7 +232,7 @@ impl ClientMetadata {
         if fapi2 {
             self.check_fapi2(method)?;
         }
-        self.check_members()?;
+        self.check_members(method)?;
         let keys = self.parse_keys(method, fapi2)?;
         Ok(Client { id, method, grant_types, keys, secrets, metadata: self, fapi2 })
     }
@@ -276,19 +287,38 @@ impl ClientMetadata {
         Ok(())
     }
 
-    fn check_members(&self) -> Result<(), InvalidClientMetadata> {
+    fn check_cookie(&self, method: AuthMethod) -> Result<(), InvalidClientMetadata> {
+        if self.refresh_token_delivery != Some(RefreshTokenDelivery::Cookie) {
+            if self.refresh_token_cookie.is_some() {
+                return malformed("refresh_token_cookie", "has a meaning with `refresh_token_delivery = \"cookie\"` only");
+            }
+            if !self.allowed_origins.is_empty() {
+                return malformed("allowed_origins", "has a meaning with `refresh_token_delivery = \"cookie\"` only");
+            }
+            return Ok(());
+        }
+        if method != AuthMethod::None {
+            return malformed("refresh_token_delivery", "can be `cookie` for public clients only: a page keeps no secret");
+        }
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if self.refresh_token_cookie.as_ref().is_some_and(|name| !(1..=MAX_COOKIE_LEN).contains(&name.len()) || !name.bytes().all(is_token))
+        {
+            return malformed("refresh_token_cookie", "must be a cookie name of 1 to 64 bytes");
+        }
+        if self.allowed_origins.is_empty() {
+            return Err(InvalidClientMetadata::Missing { member: "allowed_origins" });
+        }
+        if self.allowed_origins.len() > MAX_REDIRECT_URIS || !self.allowed_origins.iter().all(|origin| uri::is_origin(origin)) {
+            return malformed("allowed_origins", "may list at most 32 origins as browsers write them: `https://app.example.com`, no slash");
+        }
+        Ok(())
+    }
+
+    fn check_members(&self, method: AuthMethod) -> Result<(), InvalidClientMetadata> {
         if self.jwks_uri.is_some() {
             return unsupported("jwks_uri", "register the keys themselves as `jwks`");
         }
-        if self.refresh_token_delivery == Some(RefreshTokenDelivery::Cookie) {
-            return unsupported("refresh_token_delivery", "use \"body\"");
-        }
-        if self.refresh_token_cookie.is_some() {
-            return malformed("refresh_token_cookie", "has a meaning with `refresh_token_delivery = \"cookie\"` only");
-        }
-        if !self.allowed_origins.is_empty() {
-            return malformed("allowed_origins", "has a meaning with `refresh_token_delivery = \"cookie\"` only");
-        }
+        self.check_cookie(method)?;
         if self.client_name.as_ref().is_some_and(|name| name.len() > MAX_NAME_LEN || name.chars().any(char::is_control)) {
             return malformed("client_name", "must be at most 200 bytes without control characters");
         }
@@ -408,6 +438,9 @@ const MAX_SECRET_LEN: usize = 256;
 const MAX_NAME_LEN: usize = 200;
 const MAX_REDIRECT_URIS: usize = 32;
 const MAX_DETAILS_TYPES: usize = 32;
+const MAX_COOKIE_LEN: usize = 64;
+/// With `__Host-` a browser takes the cookie from this host alone, over a secure connection, for all paths (RFC 6265bis section 4.1.3.2).
+const DEFAULT_COOKIE: &str = "__Host-keybound_rt";
 const STORED_VERSION: u32 = 1;
 
 #[cfg(test)]

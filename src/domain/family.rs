@@ -140,7 +140,7 @@ pub struct Family {
     pub idle_expiry: UnixTime,
     /// When it ends whatever happens.
     pub absolute_expiry: UnixTime,
-    /// When the generation last moved; at first, when it was created.
+    /// When the generation or the binding last moved; at first, when it was created.
     pub last_rotation: UnixTime,
     /// How many generations in a row, up to the one before the present one, were each presented twice in the cloned-key pattern.
     pub clone_run: u8,
@@ -163,6 +163,9 @@ pub struct Advance {
     pub authenticated: bool,
     /// The key of the verified proof, where there is one.
     pub jkt: Option<Jkt>,
+    /// Where the request moves the grant to another key: the key of a second proof, which was verified and spent as the first was.
+    /// Nothing else may be put here: a family bound to this key already is moved by it alone.
+    pub rebind_to: Option<Jkt>,
     /// Whether the client's refresh tokens rotate.
     pub rotate: bool,
     /// The instant of the request.
@@ -182,6 +185,8 @@ pub enum Advanced {
     RolledForward(Family),
     /// The client's tokens do not rotate: the same token stays good.
     Kept(Family),
+    /// Any of these, and the family is bound to [`Advance::rebind_to`] from now on. It was not before.
+    Rebound(Family),
     /// A token older than the previous one. Nothing moved; whether it ends the family is the caller's to decide.
     Reused(Family),
     /// A repetition or use that completes the pattern of a cloned key. Nothing moved; the caller revokes.
@@ -218,12 +223,26 @@ impl Family {
     /// What the presented token does to this record: the table of the design, in one place.
     ///
     /// Returns the outcome. The record in an outcome that moved something ([`Advanced::Rotated`], [`Advanced::RolledForward`],
-    /// [`Advanced::Kept`], [`Advanced::Repeated`]) is the one to store.
+    /// [`Advanced::Kept`], [`Advanced::Repeated`], [`Advanced::Rebound`]) is the one to store.
     #[must_use]
-    pub fn decide(mut self, request: &Advance) -> Advanced {
+    pub fn decide(self, request: &Advance) -> Advanced {
         if let Some(refusal) = self.refusal(request) {
             return Advanced::Refused(refusal);
         }
+        let held = self.binding;
+        match (self.present(request), request.rebind_to) {
+            (
+                Advanced::Rotated(family) | Advanced::Repeated(family) | Advanced::RolledForward(family) | Advanced::Kept(family),
+                Some(to),
+            ) if matches!(held, Binding::Key(key) if key != to) => {
+                // What is known about two holders of the old key says nothing about the new one.
+                Advanced::Rebound(Self { binding: Binding::Key(to), last_rotation: request.now, clone_run: 0, clone_flag: false, ..family })
+            }
+            (advanced, _) => advanced,
+        }
+    }
+
+    fn present(mut self, request: &Advance) -> Advanced {
         let (presented, stored) = (request.presented, self.generation);
         if presented > stored {
             self.generation = if request.rotate { presented.next() } else { presented };
@@ -263,7 +282,7 @@ impl Family {
             return Some(Refusal::OtherClient);
         }
         match self.binding {
-            Binding::Key(jkt) if request.jkt != Some(jkt) => return Some(Refusal::OtherKey),
+            Binding::Key(jkt) if request.jkt != Some(jkt) && request.rebind_to != Some(jkt) => return Some(Refusal::OtherKey),
             Binding::ClientAuthentication if !request.authenticated => return Some(Refusal::NotAuthenticated),
             Binding::Key(_) | Binding::ClientAuthentication => {}
         }

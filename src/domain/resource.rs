@@ -72,6 +72,16 @@ impl Resources {
         Ok(Target { audience: audiences(chosen.iter().copied()), scope: kept.collect() })
     }
 
+    /// Whether a location (RFC 9396 section 2.2) is served by one of these audiences: it is the audience itself, or it lies at or below
+    /// the URL of a resource with that audience. A location that no registered resource claims belongs to the default audience.
+    pub fn serve(&self, location: &str, audience: &[String]) -> bool {
+        let mut owners = self.entries.iter().filter(|one| one.audience == location || is_at_or_below(location, &one.url)).peekable();
+        let unclaimed = owners.peek().is_none();
+        audience.iter().any(|one| one == location)
+            || (unclaimed && audience.contains(&self.default_audience))
+            || owners.any(|owner| audience.contains(&owner.audience))
+    }
+
     fn by_scope(&self, scope: &Scope) -> Target {
         let owners = self.entries.iter().filter(|resource| resource.scopes.iter().any(|token| scope.contains(token)));
         let mut audience = audiences(owners);
@@ -84,6 +94,11 @@ impl Resources {
     fn find_all(&self, names: &[String]) -> Result<Vec<&Resource>, InvalidTarget> {
         names.iter().map(|name| self.entries.iter().find(|one| one.url == *name || one.audience == *name).ok_or(InvalidTarget)).collect()
     }
+}
+
+/// Whether a URL lies at or below another one; the match ends at a segment.
+fn is_at_or_below(url: &str, base: &str) -> bool {
+    url.strip_prefix(base).is_some_and(|rest| rest.is_empty() || base.ends_with('/') || rest.starts_with(['/', '?']))
 }
 
 fn audiences<'a>(resources: impl Iterator<Item = &'a Resource>) -> Vec<String> {
@@ -142,5 +157,17 @@ mod tests {
         assert_eq!(resources().target(&["urn:nobody".into()], &[], &scope("accounts")), Err(InvalidTarget));
         let target = resources().target(&["https://accounts.example.com/api".into()], &granted, &scope("accounts")).expect("a target");
         assert_eq!(target.audience, ["urn:accounts"]);
+    }
+
+    /// RAR-08
+    #[test]
+    fn a_location_is_served_by_the_resource_it_lies_below() {
+        let served = |location: &str, audience: &str| resources().serve(location, &[audience.to_owned()]);
+        for location in ["https://accounts.example.com/api", "https://accounts.example.com/api/v1", "urn:accounts"] {
+            assert!(served(location, "urn:accounts") && !served(location, "urn:payments"), "{location}");
+            assert!(!served(location, "https://as.example.com"), "{location}");
+        }
+        let elsewhere = "https://accounts.example.com/apix";
+        assert!(!served(elsewhere, "urn:accounts") && served(elsewhere, "https://as.example.com"));
     }
 }

@@ -153,6 +153,8 @@ impl ApiError {
                 let description = "the proof needs the nonce of the DPoP-Nonce header; sign a new proof with it and send the request again";
                 bad(ErrorCode::UseDpopNonce, description.into()).with(DPOP_NONCE, nonce)
             }
+            TokenError::KeyChange(error) if error.is_invalid_request() => bad(ErrorCode::InvalidRequest, error.to_string().into()),
+            TokenError::KeyChange(error) => bad(ErrorCode::InvalidDpopProof, error.to_string().into()),
             TokenError::Replayed => bad(ErrorCode::InvalidDpopProof, "this proof was used before; sign a new one for each request".into()),
             TokenError::Client(error) => Self::from_client_error(error, server),
             TokenError::AssertionReplayed => Self::new(
@@ -167,11 +169,7 @@ impl ApiError {
             }
             TokenError::InvalidScope => bad(ErrorCode::InvalidScope, "the scope is malformed or exceeds what was granted".into()),
             TokenError::MalformedDetails(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
-            TokenError::DetailsNotCovered(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
-            TokenError::DetailsTypeNotAllowed => {
-                let description = "the client is not registered for a type in authorization_details";
-                bad(ErrorCode::InvalidAuthorizationDetails, description.into())
-            }
+            TokenError::RefusedDetails(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
             TokenError::InvalidTarget => bad(ErrorCode::InvalidTarget, "the resource is unknown or not covered by what was granted".into()),
             TokenError::Unavailable(reason) => {
                 tracing::warn!(%reason, "a token request could not be decided");

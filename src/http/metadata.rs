@@ -48,6 +48,7 @@ pub fn document(server: &AuthorizationServer) -> Value {
         "request_object_signing_alg_values_supported": request_object_algs,
         "claims_parameter_supported": true,
         "authorization_response_iss_parameter_supported": true,
+        "authorization_details_types_supported": server.details_types.names().collect::<Vec<_>>(),
         "client_id_metadata_document_supported": false,
         "protected_resources": resources,
     });

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_cors::Cors;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName};
+use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::service::authorize::SignIn;
 use crate::service::{AuthorizationServer, Issuer};
 
 pub mod authorize;
+mod cookie;
+mod cors;
 pub mod error;
 pub mod error_page;
 pub mod form;
@@ -65,7 +66,7 @@ pub fn public_routes(state: web::Data<PublicState>) -> impl FnOnce(&mut web::Ser
     move |config| {
         let path = state.server.issuer.path().to_owned();
         let builtin = state.server.authorization.sign_in == SignIn::Builtin;
-        let oauth = |path: &str| web::resource(path).wrap(cors());
+        let oauth = |path: &str| web::resource(path).wrap(from_fn(cors::cross_origin));
         config
             .app_data(state)
             // RFC 8414 section 3.1 puts the well-known part between host and path; OpenID Connect Discovery puts it behind.
@@ -91,17 +92,6 @@ fn sign_in_routes(config: &mut web::ServiceConfig, path: &str, builtin: bool) {
     if builtin {
         config.service(web::resource(path).get(signin::show).post(signin::answer));
     }
-}
-
-/// Any origin may call, without credentials of the browser; the nonce and the challenge can be read (RFC 9449 section 8.2).
-fn cors() -> Cors {
-    Cors::default()
-        .allow_any_origin()
-        .send_wildcard()
-        .allowed_methods(["GET", "HEAD", "POST"])
-        .allowed_headers([HeaderName::from_static("dpop"), header::AUTHORIZATION, header::CONTENT_TYPE])
-        .expose_headers([error::DPOP_NONCE, header::WWW_AUTHENTICATE])
-        .max_age(600)
 }
 
 /// Reads the parameters of a request within the limits.

@@ -3,6 +3,9 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use keybound_proofs::UnixTime;
+
+use crate::http::cookie::{CookieUse, with_cookie};
 use crate::http::error::{ApiError, DPOP_NONCE, never_cached};
 use crate::http::params::{BodyKinds, Params};
 use crate::http::request::{narrowing, presented_client, proof_lines};
@@ -37,15 +40,29 @@ pub(super) async fn answer_with_refresh_token(
     targets: &[keybound_proofs::TargetUri],
 ) -> Result<HttpResponse, ApiError> {
     let server = &state.server;
+    let cookie = CookieUse::of(request, params, "refresh_token", state).await?;
+    let presented = presented_client(request, params)?;
+    let refresh_token = match (params.one("refresh_token"), cookie.as_ref().and_then(CookieUse::token)) {
+        (Some(token), _) | (None, Some(token)) => token,
+        (None, None) => params.required("refresh_token")?,
+    };
     let header_values = &proof_lines(request);
     let use_of_token = RefreshRequest {
         proof: PresentedProof { header_values, method: request.method().as_str(), targets },
-        client: presented_client(request, params)?,
-        refresh_token: params.required("refresh_token")?,
+        client: cookie.as_ref().map_or(presented, |cookie| cookie.present(presented)),
+        refresh_token,
+        new_key_proof: params.one("dpop_new_key_proof"),
         narrowing: narrowing(params),
     };
-    let response = server.refresh(use_of_token, server.clock.now()).await;
-    response.map(token_response).map_err(|error| ApiError::from_token_error(error, server))
+    let now = server.clock.now();
+    let response = server.refresh(use_of_token, now).await;
+    response.map(|response| deliver(response, cookie.as_ref(), now)).map_err(|error| ApiError::from_token_error(error, server))
+}
+
+/// 200 with tokens, the refresh token in the cookie where there is one.
+pub(super) fn deliver(mut response: TokenResponse, cookie: Option<&CookieUse>, now: UnixTime) -> HttpResponse {
+    let line = cookie.and_then(|cookie| cookie.deliver(&mut response, now));
+    with_cookie(token_response(response), line)
 }
 
 /// 200 with tokens.

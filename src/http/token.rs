@@ -2,9 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use crate::http::cookie::CookieUse;
 use crate::http::error::ApiError;
 use crate::http::params::{BodyKinds, Params};
-use crate::http::refresh::{answer_with_refresh_token, token_response};
+use crate::http::refresh::{answer_with_refresh_token, deliver, token_response};
 use crate::http::request::{narrowing, presented_client, proof_lines};
 use crate::http::{PublicState, read_params};
 use crate::service::client_credentials::ClientCredentialsRequest;
@@ -34,6 +35,7 @@ async fn answer(request: &HttpRequest, params: &Params, state: &PublicState) -> 
 
 async fn authorization_code(request: &HttpRequest, params: &Params, state: &PublicState) -> Result<HttpResponse, ApiError> {
     let server = &state.server;
+    let cookie = CookieUse::of(request, params, "code", state).await?;
     let header_values = &proof_lines(request);
     let use_of_code = CodeRequest {
         proof: PresentedProof { header_values, method: request.method().as_str(), targets: server.issuer.token_targets() },
@@ -44,8 +46,9 @@ async fn authorization_code(request: &HttpRequest, params: &Params, state: &Publ
         // RFC 6749 section 4.1.3 knows no scope here: what the resource owner agreed to is what the code gives.
         narrowing: Narrowing { scope: None, ..narrowing(params) },
     };
-    let response = server.redeem(use_of_code, server.clock.now()).await;
-    response.map(token_response).map_err(|error| ApiError::from_token_error(error, server))
+    let now = server.clock.now();
+    let response = server.redeem(use_of_code, now).await;
+    response.map(|response| deliver(response, cookie.as_ref(), now)).map_err(|error| ApiError::from_token_error(error, server))
 }
 
 async fn client_credentials(request: &HttpRequest, params: &Params, state: &PublicState) -> Result<HttpResponse, ApiError> {

@@ -101,7 +101,7 @@ impl AuthorizationServer {
         if self.requires_par(client) {
             return Err(Refusal::new(RefusalCode::InvalidRequest, "the request must be pushed first, and named by request_uri"));
         }
-        parameters.judge(client, target, &self.resources)
+        parameters.judge(client, target, &self.resources, &self.details_types)
     }
 
     async fn begin(&self, request: AuthorizationRequest, pushed: Option<EphemeralName>, now: UnixTime) -> Result<Onward, AuthorizeError> {

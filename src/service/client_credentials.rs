@@ -51,9 +51,7 @@ impl AuthorizationServer {
             None => AuthorizationDetails::default(),
             Some(text) => AuthorizationDetails::parse(text)?,
         };
-        if authorization_details.types().any(|one| !client.allows_details_type(one)) {
-            return Err(TokenError::DetailsTypeNotAllowed);
-        }
+        self.details_types.judge(&authorization_details, client)?;
         let target = self.resources.target(&asked.resource, &[], &scope)?;
         Ok(Narrowed { scope: target.scope, audience: target.audience, authorization_details: authorization_details.into_inner() })
     }

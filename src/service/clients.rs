@@ -1,6 +1,6 @@
 //! Every client there is: configured ones, and those registered at run time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::domain::client::{InvalidClientMetadata, StoredClientError};
 use crate::domain::{AuthMethod, Client, ClientId, ClientMetadata};
 use crate::secret::Secret;
+use crate::service::cookie_clients::CookieClients;
 use crate::store::{ClientRecords, StoreError};
 
 /// Finds clients by their identifier, and changes those that were registered at run time.
@@ -23,6 +24,8 @@ pub struct ClientRegistry {
     configured: HashMap<ClientId, Arc<Client>>,
     records: Arc<dyn ClientRecords>,
     cache: Cache<ClientId, Option<Arc<Client>>>,
+    configured_cookies: CookieClients,
+    stored_cookies: Cache<(), Arc<CookieClients>>,
     fapi2: bool,
 }
 
@@ -57,8 +60,13 @@ impl ClientRegistry {
                 return Err(RegistryError::Exists);
             }
         }
+        let mut configured_cookies = CookieClients::default();
+        for client in by_id.values() {
+            configured_cookies.note(client);
+        }
+        let stored_cookies = Cache::builder().max_capacity(1).time_to_live(Self::CACHE_TTL).build();
         let cache = Cache::builder().max_capacity(Self::CACHE_CAPACITY).time_to_live(Self::CACHE_TTL).build();
-        Ok(Self { configured: by_id, records, cache, fapi2: profile_fapi2 })
+        Ok(Self { configured: by_id, records, cache, configured_cookies, stored_cookies, fapi2: profile_fapi2 })
     }
 
     /// The client with this identifier, if there is one. A configured client hides a stored one of the same name; a stored
@@ -92,6 +100,9 @@ impl ClientRegistry {
         if self.configured.contains_key(&id) {
             return Err(RegistryError::Configured);
         }
+        if id == CookieClients::id() {
+            return Err(RegistryError::Exists);
+        }
         let client_secret = match (metadata.token_endpoint_auth_method, &metadata.client_secret) {
             (Some(AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost), None) => {
                 let secret = random_text::<32>(entropy);
@@ -124,6 +135,9 @@ impl ClientRegistry {
         if metadata.client_id.get_or_insert_with(|| id.clone()) != id {
             return Err(RegistryError::OtherId);
         }
+        if *id == CookieClients::id() {
+            return Err(RegistryError::Unknown);
+        }
         let record = self.records.client(id).await?.ok_or(RegistryError::Unknown)?;
         let kept = match Client::from_stored_json(&record, self.fapi2) {
             Ok(previous) => previous.secrets().to_vec(),
@@ -144,8 +158,13 @@ impl ClientRegistry {
         if self.configured.contains_key(id) {
             return Err(RegistryError::Configured);
         }
+        if *id == CookieClients::id() {
+            return Err(RegistryError::Unknown);
+        }
         let existed = self.records.delete_client(id).await;
         self.cache.invalidate(id).await;
+        CookieClients::change(&*self.records, |all| all.forget(id)).await?;
+        self.stored_cookies.invalidate(&()).await;
         if existed? { Ok(()) } else { Err(RegistryError::Unknown) }
     }
 
@@ -156,12 +175,40 @@ impl ClientRegistry {
     pub async fn list(&self) -> Result<Vec<Arc<Client>>, StoreError> {
         let mut clients: Vec<Arc<Client>> = self.configured.values().cloned().collect();
         for (id, record) in self.records.clients().await? {
-            if !self.configured.contains_key(&id) {
+            if !self.configured.contains_key(&id) && id != CookieClients::id() {
                 clients.extend(self.decode(&record)?);
             }
         }
         clients.sort_by(|a, b| a.id().cmp(b.id()));
         Ok(clients)
+    }
+
+    /// Whether pages of this origin may use the refresh token cookie of some client. Which client that is, and whether it is the one
+    /// that a request is about, is not known here.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store can't tell.
+    pub async fn is_cookie_origin(&self, origin: &str) -> Result<bool, StoreError> {
+        Ok(self.configured_cookies.has_origin(origin) || self.stored_cookies().await?.has_origin(origin))
+    }
+
+    /// The one client that takes one of these cookies from pages of this origin; `None` where there is none, or more than one.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store can't tell.
+    pub async fn find_by_cookie(&self, origin: &str, cookies: &[&str]) -> Result<Option<Arc<Client>>, StoreError> {
+        let stored = self.stored_cookies().await?;
+        let ids: BTreeSet<&ClientId> = self.configured_cookies.matching(origin, cookies).chain(stored.matching(origin, cookies)).collect();
+        let mut ids = ids.into_iter();
+        match (ids.next(), ids.next()) {
+            (Some(only), None) => self.find(only).await,
+            _ => Ok(None),
+        }
+    }
+
+    async fn stored_cookies(&self) -> Result<Arc<CookieClients>, StoreError> {
+        let read = async { CookieClients::read(&*self.records).await.map(Arc::new) };
+        self.stored_cookies.try_get_with((), read).await.map_err(|error| StoreError::clone(&error))
     }
 
     /// Whether the client comes from the configuration.
@@ -171,8 +218,8 @@ impl ClientRegistry {
 
     async fn read(&self, id: &ClientId) -> Result<Option<Arc<Client>>, StoreError> {
         match self.records.client(id).await? {
-            Some(record) => self.decode(&record),
-            None => Ok(None),
+            Some(record) if *id != CookieClients::id() => self.decode(&record),
+            _ => Ok(None),
         }
     }
 
@@ -180,7 +227,10 @@ impl ClientRegistry {
         let written = self.records.put_client(client.id(), &client.to_stored_json()).await;
         // Also where the outcome is unknown.
         self.cache.invalidate(client.id()).await;
-        written
+        written?;
+        let noted = CookieClients::change(&*self.records, |all| all.note(client)).await;
+        self.stored_cookies.invalidate(&()).await;
+        noted
     }
 
     fn decode(&self, record: &[u8]) -> Result<Option<Arc<Client>>, StoreError> {
@@ -311,6 +361,53 @@ mod tests {
         assert_eq!(changed.verify_secret(b"another secret of some length"), Ok(()));
         let public = metadata(json!({"token_endpoint_auth_method": "none"}));
         assert!(registry.replace(&id, public, &mut OsEntropy).await.unwrap().is_public());
+    }
+
+    fn cookie_client(id: &str, origin: &str) -> ClientMetadata {
+        metadata(json!({"client_id": id, "refresh_token_delivery": "cookie", "allowed_origins": [origin]}))
+    }
+
+    #[tokio::test]
+    async fn a_client_with_a_cookie_is_found_by_origin_and_cookie() {
+        let configured = cookie_client("fixed", "https://a.example").validate(false, &mut OsEntropy).unwrap();
+        let records = Arc::new(MemoryRecords::default());
+        let registry = ClientRegistry::new([configured], Arc::clone(&records) as Arc<dyn ClientRecords>, false).unwrap();
+        let default = ["other", "__Host-keybound_rt"];
+        let found = async |origin: &str| {
+            let client = registry.find_by_cookie(origin, &default).await.unwrap();
+            client.map(|client| client.id().as_str().to_owned())
+        };
+        assert!(registry.is_cookie_origin("https://a.example").await.unwrap());
+        assert!(!registry.is_cookie_origin("https://b.example").await.unwrap());
+        assert_eq!(found("https://a.example").await.as_deref(), Some("fixed"));
+
+        registry.register(cookie_client("b", "https://b.example"), &mut OsEntropy).await.unwrap();
+        assert!(registry.is_cookie_origin("https://b.example").await.unwrap());
+        assert_eq!(found("https://b.example").await.as_deref(), Some("b"));
+        assert!(registry.find_by_cookie("https://b.example", &["other"]).await.unwrap().is_none());
+
+        registry.register(cookie_client("c", "https://b.example"), &mut OsEntropy).await.unwrap();
+        assert_eq!(found("https://b.example").await, None, "two clients, and no telling which one");
+        registry.replace(&id("c"), metadata(json!({})), &mut OsEntropy).await.unwrap();
+        assert_eq!(found("https://b.example").await.as_deref(), Some("b"));
+        registry.delete(&id("b")).await.unwrap();
+        assert!(!registry.is_cookie_origin("https://b.example").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_record_behind_them_is_no_client() {
+        let (registry, records) = registry();
+        registry.register(cookie_client("app", "https://a.example"), &mut OsEntropy).await.unwrap();
+        let record = CookieClients::id();
+        assert!(records.client(&record).await.unwrap().is_some());
+        assert!(registry.find(&record).await.unwrap().is_none());
+        let names: Vec<_> = registry.list().await.unwrap().iter().map(|client| client.id().to_string()).collect();
+        assert_eq!(names, ["app", "fixed"]);
+        let mut taken = metadata(json!({}));
+        taken.client_id = Some(record.clone());
+        assert_eq!(registry.register(taken.clone(), &mut OsEntropy).await.unwrap_err(), RegistryError::Exists);
+        assert_eq!(registry.replace(&record, taken, &mut OsEntropy).await.unwrap_err(), RegistryError::Unknown);
+        assert_eq!(registry.delete(&record).await, Err(RegistryError::Unknown));
     }
 
     #[tokio::test]

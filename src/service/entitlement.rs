@@ -29,6 +29,7 @@ pub struct Entitlement {
     family: Option<(FamilyId, Generation)>,
     refreshes: bool,
     first: bool,
+    expires: Option<UnixTime>,
     scope: Scope,
     audience: Vec<String>,
     authorization_details: Vec<Map<String, Value>>,
@@ -48,7 +49,12 @@ pub(crate) struct Narrowed {
 impl Entitlement {
     /// For the use of a refresh token.
     pub(super) fn from_family(client: Arc<Client>, fresh: Option<FreshProof>, family: Family, narrowed: Narrowed) -> Self {
-        Self { family: Some((family.id, family.generation)), refreshes: true, ..Self::new(client, fresh, family.grant, narrowed) }
+        Self {
+            family: Some((family.id, family.generation)),
+            expires: Some(family.absolute_expiry),
+            refreshes: true,
+            ..Self::new(client, fresh, family.grant, narrowed)
+        }
     }
 
     /// For the use of a code: the first tokens of a family, with a refresh token where the client may use one.
@@ -68,7 +74,7 @@ impl Entitlement {
         let bearer = client.is_public() && !client.dpop_bound_access_tokens();
         let key = fresh.filter(|_| !bearer).map(|proof| BoundKey { jkt: *proof.jkt(), alg: proof.alg(), renew_nonce: proof.renew_nonce() });
         let Narrowed { scope, audience, authorization_details } = narrowed;
-        Self { client, grant, key, family: None, refreshes: false, first: false, scope, audience, authorization_details }
+        Self { client, grant, key, family: None, expires: None, refreshes: false, first: false, scope, audience, authorization_details }
     }
 }
 
@@ -84,13 +90,18 @@ pub struct TokenResponse {
     /// The refresh token to use next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
+    /// When the grant ends whatever happens, where there is a refresh token. Travels with a cookie.
+    #[serde(skip)]
+    pub refresh_expires: Option<UnixTime>,
     /// What the access token carries.
     #[serde(skip_serializing_if = "Scope::is_empty")]
     pub scope: Scope,
     /// With scope `openid` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token: Option<String>,
-    /// What the access token carries.
+    /// What was granted (RFC 9396 section 7). The access token may carry less: see [`DetailsTypes::for_audience`].
+    ///
+    /// [`DetailsTypes::for_audience`]: crate::domain::DetailsTypes::for_audience
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details: Vec<Map<String, Value>>,
     /// The end user, where there is one.
@@ -113,6 +124,7 @@ impl AuthorizationServer {
     /// [`TokenError::Signing`].
     pub(super) fn mint(&self, earned: Entitlement, now: UnixTime) -> Result<TokenResponse, TokenError> {
         let (issuer, client_id, lifetime) = (self.issuer.as_str(), earned.client.id(), self.lifetimes.access_token);
+        let for_audience = self.details_types.for_audience(&earned.authorization_details, &earned.audience, &self.resources);
         let access_token = AccessToken {
             issuer,
             sub: earned.grant.sub.as_deref(),
@@ -120,7 +132,7 @@ impl AuthorizationServer {
             client_id,
             scope: &earned.scope,
             jkt: earned.key.map(|key| key.jkt),
-            authorization_details: &earned.authorization_details,
+            authorization_details: &for_audience,
             auth_time: earned.grant.auth_time,
             acr: earned.grant.acr.as_deref(),
             grant_id: earned.family.map(|(id, _)| id),
@@ -141,6 +153,7 @@ impl AuthorizationServer {
             token_type: if earned.key.is_some() { "DPoP" } else { "Bearer" },
             expires_in: self.lifetimes.access_token.as_secs(),
             refresh_token: earned.family.filter(|_| earned.refreshes).map(|(id, generation)| self.refresh_tokens.issue(id, generation)),
+            refresh_expires: earned.expires,
             scope: earned.scope,
             id_token,
             authorization_details: earned.authorization_details,

@@ -2,8 +2,10 @@
 
 use keybound_proofs::{LedgerError, ProofError};
 
-use crate::domain::authorization_details::{MalformedDetails, NotCovered};
+use crate::domain::authorization_details::MalformedDetails;
+use crate::domain::details_types::RefusedDetails;
 use crate::service::client_auth::ClientAuthError;
+use crate::service::key_change::KeyChangeError;
 use crate::store::StoreError;
 
 /// Why no token was issued. `http/error.rs` decides what the client sees of it.
@@ -18,6 +20,9 @@ pub enum TokenError {
         /// The nonce to use.
         nonce: String,
     },
+    /// The grant is not moved to another key.
+    #[error(transparent)]
+    KeyChange(#[from] KeyChangeError),
     /// The proof was used before.
     #[error("the proof was used before")]
     Replayed,
@@ -42,12 +47,9 @@ pub enum TokenError {
     /// The authorization details are malformed.
     #[error(transparent)]
     MalformedDetails(#[from] MalformedDetails),
-    /// The authorization details are not covered by what was granted.
+    /// The authorization details are not what their types want, or not covered by what was granted.
     #[error(transparent)]
-    DetailsNotCovered(#[from] NotCovered),
-    /// The client is not registered for a type of authorization details.
-    #[error("the client is not registered for a type in authorization_details")]
-    DetailsTypeNotAllowed,
+    RefusedDetails(#[from] RefusedDetails),
     /// The resource is unknown or not covered by what was granted.
     #[error("the requested resource is unknown or not covered by the grant")]
     InvalidTarget,

@@ -4,6 +4,7 @@ use keybound_proofs::{Entropy as _, Jkt, UnixTime};
 
 use crate::clock::OsEntropy;
 use crate::domain::client::GrantType;
+use crate::domain::details_types::RefusedDetails;
 use crate::domain::resource::InvalidTarget;
 use crate::domain::{AuthorizationDetails, Binding, ClientId, Family, FamilyId, FamilyState, Generation, Grant, RevokeReason};
 use crate::service::AuthorizationServer;
@@ -49,9 +50,9 @@ pub enum NewGrantError {
     /// The scope is wider than the client's.
     #[error("the scope exceeds what the client is registered for")]
     Scope,
-    /// A type that the client is not registered for.
-    #[error("authorization_details holds a type that the client is not registered for")]
-    AuthorizationDetails,
+    /// The authorization details are not what their types want, or of a type that the client is not registered for.
+    #[error(transparent)]
+    AuthorizationDetails(#[from] RefusedDetails),
     /// A resource that is not registered.
     #[error("resource names something that is not registered")]
     Target,
@@ -84,9 +85,10 @@ impl AuthorizationServer {
         if !client.scope().is_empty() && !new.grant.scope.is_subset(client.scope()) {
             return Err(NewGrantError::Scope);
         }
-        let listed = !client.metadata().authorization_details_types.is_empty();
-        if listed && new.authorization_details.types().any(|one| !client.allows_details_type(one)) {
-            return Err(NewGrantError::AuthorizationDetails);
+        if client.metadata().authorization_details_types.is_empty() {
+            self.details_types.check(&new.authorization_details)?;
+        } else {
+            self.details_types.judge(&new.authorization_details, &client)?;
         }
         self.resources.target(&new.grant.resource, &[], &new.grant.scope)?;
         let binding =

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::OsEntropy;
 use crate::domain::authorization::AuthorizationRequest;
-use crate::domain::{AuthorizationDetails, Client, Grant, Scope, authorization_details};
+use crate::domain::{AuthorizationDetails, Client, DetailsTypes, Grant, Scope};
 use crate::service::AuthorizationServer;
 use crate::service::handle::{Kept, new_handle, to_bytes};
 use crate::store::{EphemeralKind, EphemeralName, StoreError, Swapped};
@@ -133,7 +133,7 @@ impl AuthorizationServer {
     /// [`InteractionError`].
     pub async fn accept(&self, handle: &str, accepted: Acceptance, now: UnixTime) -> Result<String, InteractionError> {
         let waiting = self.waiting(handle, now).await?;
-        let grant = judge_acceptance(&waiting.request, accepted, now)?;
+        let grant = judge_acceptance(&waiting.request, accepted, &self.details_types, now)?;
         // A code that nobody is told can't be used: what fails below leaves no trace that matters.
         let code = self.keep_code(&waiting.request, grant, now).await?;
         self.answer(&waiting, now).await?;
@@ -193,7 +193,12 @@ impl AuthorizationServer {
     }
 }
 
-fn judge_acceptance(request: &AuthorizationRequest, accepted: Acceptance, now: UnixTime) -> Result<Grant, InteractionError> {
+fn judge_acceptance(
+    request: &AuthorizationRequest,
+    accepted: Acceptance,
+    types: &DetailsTypes,
+    now: UnixTime,
+) -> Result<Grant, InteractionError> {
     let unfit = |why| Err(InteractionError::Unfit(why));
     let sub = accepted.sub;
     if sub.is_empty() || sub.len() > 255 || sub.chars().any(char::is_control) {
@@ -206,7 +211,7 @@ fn judge_acceptance(request: &AuthorizationRequest, accepted: Acceptance, now: U
     let asked = &request.authorization_details;
     let authorization_details = match accepted.authorization_details {
         None => asked.clone(),
-        Some(agreed) => match authorization_details::narrow(&agreed, asked) {
+        Some(agreed) => match types.narrow(&agreed, asked) {
             Ok(narrowed) => narrowed,
             Err(_) => return unfit("authorization_details goes beyond what the client asked for"),
         },

@@ -6,6 +6,7 @@ use std::time::Duration;
 use keybound_proofs::{Epoch, Ledger, LedgerError, NonceRole, NonceRule, Nonces, ProofPolicy, Realm, UnixTime};
 
 use crate::clock::Clock;
+use crate::domain::DetailsTypes;
 use crate::domain::resource::Resources;
 use crate::keys::Keys;
 use crate::store::{Ephemerals, Families, StoreHealth};
@@ -19,6 +20,7 @@ pub mod client_auth;
 pub mod client_credentials;
 pub mod clients;
 pub mod code;
+mod cookie_clients;
 pub mod entitlement;
 pub mod error;
 pub mod grants;
@@ -26,6 +28,7 @@ pub(crate) mod handle;
 pub mod id_token;
 pub mod interaction;
 pub mod issuer;
+pub mod key_change;
 pub mod par;
 pub mod proof;
 pub mod refresh;
@@ -50,6 +53,8 @@ pub struct AuthorizationServer {
     pub nonces: Nonces,
     /// Whether every proof needs a nonce, not only after an epoch change.
     pub nonce_required: bool,
+    /// Whether a public client may move a grant to another key.
+    pub key_change: bool,
     /// What a `jti` is unique within.
     pub realm: Realm,
     /// Refresh token families.
@@ -72,6 +77,8 @@ pub struct AuthorizationServer {
     pub resources: Resources,
     /// How authorization requests are handled.
     pub authorization: AuthorizationSettings,
+    /// Registered types of authorization details.
+    pub details_types: DetailsTypes,
     /// Lifetimes of tokens.
     pub lifetimes: Lifetimes,
     /// Whether the FAPI 2.0 profile is in force.

@@ -77,7 +77,7 @@ impl AuthorizationServer {
         }
         let parameters = self.unfold(push.parameters, &caller.client, now)?;
         let target = parameters.redirect_target(&caller.client, self.fapi2)?;
-        let mut request = parameters.judge(&caller.client, target, &self.resources)?;
+        let mut request = parameters.judge(&caller.client, target, &self.resources, &self.details_types)?;
         request.dpop_jkt = one_key(request.dpop_jkt, proof.as_ref().map(|proof| *proof.jkt()))?;
 
         let handle = new_handle(&mut OsEntropy);

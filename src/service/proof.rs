@@ -72,26 +72,32 @@ impl AuthorizationServer {
         effect: impl Future<Output = Result<T, E>>,
         now: UnixTime,
     ) -> Result<(Option<FreshProof>, T), TokenError> {
-        let jkt = proof.as_ref().map(|proof| *proof.jkt());
         let spend = async {
             match proof {
-                Some(proof) => proof.spend(&*self.ledger, now).await.map(Some),
+                Some(proof) => self.spend(proof, now).await.map(Some),
                 None => Ok(None),
             }
         };
         let (spent, assertion, effect) = tokio::join!(spend, self.spend_assertion(caller, now), effect);
-        let fresh = match spent {
-            Ok(fresh) => fresh,
-            Err(SpendError::Replayed) => {
-                if let Some(jkt) = jkt {
-                    self.events.record(Event::replay(&jkt), now);
-                }
-                return Err(TokenError::Replayed);
-            }
-            Err(SpendError::Ledger(error)) => return Err(self.ledger_trouble(error, now)),
-        };
+        let fresh = spent?;
         assertion?;
         Ok((fresh, effect.map_err(Into::into)?))
+    }
+
+    /// Spends one proof.
+    ///
+    /// # Errors
+    /// [`TokenError::Replayed`], and [`TokenError::NonceNeeded`] where the epoch moved meanwhile.
+    pub(crate) async fn spend(&self, proof: VerifiedProof, now: UnixTime) -> Result<FreshProof, TokenError> {
+        let jkt = *proof.jkt();
+        match proof.spend(&*self.ledger, now).await {
+            Ok(fresh) => Ok(fresh),
+            Err(SpendError::Replayed) => {
+                self.events.record(Event::replay(&jkt), now);
+                Err(TokenError::Replayed)
+            }
+            Err(SpendError::Ledger(error)) => Err(self.ledger_trouble(error, now)),
+        }
     }
 
     async fn spend_assertion(&self, caller: &Caller, now: UnixTime) -> Result<(), TokenError> {

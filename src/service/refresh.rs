@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use keybound_proofs::{FreshProof, UnixTime};
 
-use crate::domain::authorization_details::{self, AuthorizationDetails};
+use crate::domain::authorization_details::AuthorizationDetails;
 use crate::domain::client::{Client, GrantType, RefreshReuse};
 use crate::domain::{Advance, Advanced, Family, FamilyState, Refusal, RevokeReason, Scope};
 use crate::service::client_auth::Presented;
 use crate::service::entitlement::{Entitlement, Narrowed, TokenResponse};
+use crate::service::key_change::KeyChangeError;
 use crate::service::proof::PresentedProof;
 use crate::service::{AuthorizationServer, TokenError};
 use crate::telemetry::Event;
@@ -21,6 +22,8 @@ pub struct RefreshRequest<'a> {
     pub client: Presented<'a>,
     /// The refresh token.
     pub refresh_token: &'a str,
+    /// A second proof, by the key that the grant is to be moved to: see `key_change`.
+    pub new_key_proof: Option<&'a str>,
     /// What is asked for, if less than was granted.
     pub narrowing: Narrowing<'a>,
 }
@@ -52,8 +55,12 @@ impl AuthorizationServer {
     /// [`TokenError`]; `InvalidGrant` covers every reason why this token gives this caller nothing.
     pub async fn refresh(&self, request: RefreshRequest<'_>, now: UnixTime) -> Result<TokenResponse, TokenError> {
         let proof = self.verify_proof(&request.proof, now)?;
+        let new_key = self.verify_new_key_proof(&request, proof.as_ref(), now)?;
         let caller = self.authenticate(request.client, now).await?;
         let client = Arc::clone(&caller.client);
+        if new_key.is_some() && !client.is_public() {
+            return Err(KeyChangeError::NotPublic.into());
+        }
         self.require_proof(proof.as_ref(), client.is_public() || client.dpop_bound_access_tokens())?;
         if !client.allows_grant(GrantType::RefreshToken) {
             return Err(TokenError::UnauthorizedClient);
@@ -66,6 +73,7 @@ impl AuthorizationServer {
             client_id: client.id().clone(),
             authenticated: caller.is_authenticated(),
             jkt: proof.as_ref().map(|proof| *proof.jkt()),
+            rebind_to: new_key.as_ref().map(|proof| *proof.jkt()),
             rotate: client.rotates_refresh_tokens(),
             now,
             idle: self.lifetimes.refresh_idle,
@@ -73,7 +81,14 @@ impl AuthorizationServer {
         if !request.narrowing.is_empty() {
             self.judge_narrowing(&advance, &request.narrowing).await?;
         }
-        let (fresh, advanced) = self.spend_with(proof, &caller, self.advance(&advance), now).await?;
+        let (fresh, advanced) = match new_key {
+            None => self.spend_with(proof, &caller, self.advance(&advance), now).await?,
+            Some(new_key) => {
+                // Not beside each other: a replayed proof must not move a grant to another key.
+                let (_, fresh) = self.spend_with(proof, &caller, self.spend(new_key, now), now).await?;
+                (Some(fresh), self.advance(&advance).await?)
+            }
+        };
         let family = self.live_family(advanced, &advance, &client, fresh.as_ref()).await?;
         let narrowed = self.narrow(&family, &request.narrowing)?;
         self.mint(Entitlement::from_family(client, fresh, family, narrowed), now)
@@ -90,6 +105,7 @@ impl AuthorizationServer {
             Advanced::RolledForward(Family { generation, .. }) => {
                 self.events.record(Event::StoreRegression { grant_id, client_id, generation: generation.0 }, request.now);
             }
+            Advanced::Rebound(family) => self.events.record(Event::key_changed(family, request.jkt), request.now),
             Advanced::Repeated(_) | Advanced::Kept(_) | Advanced::Reused(_) | Advanced::CloneSuspected(_) | Advanced::Refused(_) => {}
         }
         Ok(advanced)
@@ -100,9 +116,11 @@ impl AuthorizationServer {
     async fn judge_narrowing(&self, advance: &Advance, narrowing: &Narrowing<'_>) -> Result<(), TokenError> {
         let Some(family) = self.families.read(advance.family, advance.now).await? else { return Ok(()) };
         match family.decide(advance) {
-            Advanced::Rotated(family) | Advanced::Repeated(family) | Advanced::RolledForward(family) | Advanced::Kept(family) => {
-                self.narrow(&family, narrowing).map(drop)
-            }
+            Advanced::Rotated(family)
+            | Advanced::Repeated(family)
+            | Advanced::RolledForward(family)
+            | Advanced::Kept(family)
+            | Advanced::Rebound(family) => self.narrow(&family, narrowing).map(drop),
             Advanced::Reused(_) | Advanced::CloneSuspected(_) | Advanced::Refused(_) => Ok(()),
         }
     }
@@ -116,7 +134,7 @@ impl AuthorizationServer {
         };
         let authorization_details = match narrowing.authorization_details {
             None => granted.authorization_details.clone(),
-            Some(text) => authorization_details::narrow(&AuthorizationDetails::parse(text)?, &granted.authorization_details)?,
+            Some(text) => self.details_types.narrow(&AuthorizationDetails::parse(text)?, &granted.authorization_details)?,
         };
         let target = self.resources.target(&narrowing.resource, &granted.resource, &scope)?;
         Ok(Narrowed { scope: target.scope, audience: target.audience, authorization_details })
@@ -134,7 +152,11 @@ impl AuthorizationServer {
         let grant_id = request.family.to_string();
         let client_id = request.client_id.clone();
         match advanced {
-            Advanced::Rotated(family) | Advanced::RolledForward(family) | Advanced::Repeated(family) | Advanced::Kept(family) => Ok(family),
+            Advanced::Rotated(family)
+            | Advanced::RolledForward(family)
+            | Advanced::Repeated(family)
+            | Advanced::Kept(family)
+            | Advanced::Rebound(family) => Ok(family),
             Advanced::Reused(family) => {
                 if client.refresh_reuse() == RefreshReuse::Revoke && made_after_rotation(fresh, &family) {
                     self.revoke_family(&family, RevokeReason::Reuse, now).await?;

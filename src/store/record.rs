@@ -67,19 +67,8 @@ pub fn encode(family: &Family) -> Vec<u8> {
     let mut record = vec![0; FIXED_LEN];
     record[AT_VERSION] = VERSION;
     patch(&mut record, family);
-    let jkt = match family.binding {
-        Binding::ClientAuthentication => {
-            record[AT_BINDING] = BINDING_CLIENT_AUTHENTICATION;
-            [0; Jkt::LEN]
-        }
-        Binding::Key(jkt) => {
-            record[AT_BINDING] = BINDING_KEY;
-            *jkt.as_bytes()
-        }
-    };
     put(&mut record, AT_ABSOLUTE_EXPIRY, &family.absolute_expiry.as_millis().to_be_bytes());
     put(&mut record, AT_CREATED, &family.created.as_millis().to_be_bytes());
-    put(&mut record, AT_JKT, &jkt);
     let length = u16::try_from(client_id.len()).expect("a client_id has 256 bytes at most");
     put(&mut record, AT_CLIENT_ID_LEN, &length.to_be_bytes());
     record.extend_from_slice(client_id);
@@ -87,7 +76,7 @@ pub fn encode(family: &Family) -> Vec<u8> {
     record
 }
 
-/// Writes what a rotation or a revocation changes into the record of the same family.
+/// Writes what a rotation, a change of keys or a revocation changes into the record of the same family.
 ///
 /// A `record` that is too short to hold the fixed part is left alone; [`decode`] refuses it.
 pub fn patch(record: &mut [u8], family: &Family) {
@@ -103,6 +92,12 @@ pub fn patch(record: &mut [u8], family: &Family) {
     put(record, AT_GENERATION, &family.generation.0.to_be_bytes());
     put(record, AT_LAST_ROTATION, &family.last_rotation.as_millis().to_be_bytes());
     put(record, AT_IDLE_EXPIRY, &family.idle_expiry.as_millis().to_be_bytes());
+    let (kind, jkt) = match family.binding {
+        Binding::ClientAuthentication => (BINDING_CLIENT_AUTHENTICATION, [0; Jkt::LEN]),
+        Binding::Key(jkt) => (BINDING_KEY, *jkt.as_bytes()),
+    };
+    record[AT_BINDING] = kind;
+    put(record, AT_JKT, &jkt);
 }
 
 /// The family named `id`, from its record.
@@ -266,6 +261,7 @@ mod tests {
                 last_rotation: after.last_rotation,
                 clone_run: after.clone_run,
                 clone_flag: after.clone_flag,
+                binding: after.binding,
                 ..before.clone()
             };
             let mut record = encode(&before);

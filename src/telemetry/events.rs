@@ -6,7 +6,7 @@ use keybound_proofs::{Jkt, UnixTime};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::domain::{ClientId, FamilyId, RevokeReason};
+use crate::domain::{Binding, ClientId, Family, FamilyId, RevokeReason};
 
 /// Something that an operator may want to know about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +34,19 @@ pub enum Event {
         grant_id: String,
         /// The client.
         client_id: ClientId,
+        /// The generation of the token given out.
+        generation: u32,
+    },
+    /// A grant moved to another key, at a refresh with proofs of both.
+    KeyChanged {
+        /// The grant.
+        grant_id: String,
+        /// The client.
+        client_id: ClientId,
+        /// The thumbprint of the key it was bound to.
+        old_jkt: Option<String>,
+        /// The thumbprint of the key it is bound to.
+        jkt: Option<String>,
         /// The generation of the token given out.
         generation: u32,
     },
@@ -86,6 +99,18 @@ impl Event {
     /// A family was created.
     pub fn created(id: FamilyId, client_id: &ClientId) -> Self {
         Self::GrantCreated { grant_id: id.to_string(), client_id: client_id.clone() }
+    }
+
+    /// A grant moved from `old_jkt` to the key that it is bound to now.
+    pub fn key_changed(family: &Family, old_jkt: Option<Jkt>) -> Self {
+        let jkt = if let Binding::Key(jkt) = family.binding { Some(jkt.to_string()) } else { None };
+        Self::KeyChanged {
+            grant_id: family.id.to_string(),
+            client_id: family.client_id.clone(),
+            old_jkt: old_jkt.map(|jkt| jkt.to_string()),
+            jkt,
+            generation: family.generation.0,
+        }
     }
 
     /// A proof was presented a second time.

@@ -39,7 +39,7 @@ fn parameters(changes: &[(&str, &str)]) -> RequestParameters {
 
 fn judged(client: &Client, parameters: RequestParameters) -> Result<AuthorizationRequest, Refusal> {
     let target = parameters.redirect_target(client, false)?;
-    parameters.judge(client, target, &Resources::new(Vec::new(), "https://as.example".to_owned()))
+    parameters.judge(client, target, &Resources::new(Vec::new(), "https://as.example".to_owned()), &DetailsTypes::default())
 }
 
 fn refused(changes: &[(&str, &str)]) -> RefusalCode {

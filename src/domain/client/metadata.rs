@@ -64,10 +64,10 @@ pub struct ClientMetadata {
     /// Where the refresh token travels. Default: `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token_delivery: Option<RefreshTokenDelivery>,
-    /// The name of the cookie where `refresh_token_delivery` is `cookie`.
+    /// The name of the cookie where `refresh_token_delivery` is `cookie`. Default `__Host-keybound_rt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token_cookie: Option<String>,
-    /// The origins that may refresh with a cookie.
+    /// The origins whose pages may use that cookie: at least one where `refresh_token_delivery` is `cookie`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
     /// The `type`s of authorization details the client may ask for. Default: none.
@@ -184,7 +184,7 @@ pub enum RefreshReuse {
 pub enum RefreshTokenDelivery {
     /// In the JSON body.
     Body,
-    /// In a cookie that page script can't read.
+    /// In a cookie that page script can't read: public clients only.
     Cookie,
 }
 

@@ -74,10 +74,39 @@ fn every_refusal_names_the_member() {
     assert_eq!(refused_member(json!({"client_id": "a", "redirect_uris": ["http://app.example/"]})), "redirect_uris");
     assert_eq!(refused_member(json!({"client_id": "a", "response_types": ["token"]})), "response_types");
     assert_eq!(refused_member(json!({"client_id": "a", "jwks_uri": "https://app.example/jwks"})), "jwks_uri");
-    assert_eq!(refused_member(json!({"client_id": "a", "refresh_token_delivery": "cookie"})), "refresh_token_delivery");
+    assert_eq!(refused_member(json!({"client_id": "a", "refresh_token_delivery": "cookie"})), "allowed_origins");
     assert_eq!(refused_member(json!({"client_id": "a", "client_name": "x\u{7}"})), "client_name");
     assert_eq!(refused_member(json!({"client_id": "a", "token_endpoint_auth_signing_alg": "ES256"})), "token_endpoint_auth_signing_alg");
     assert!(validate(json!({"client_id": "a", "client_secret": secret, "grant_types": ["client_credentials"]})).is_ok());
+}
+
+#[test]
+fn a_cookie_is_for_pages_of_registered_origins() {
+    let cookie = |name: &str, value: Value| {
+        let mut registration = json!({"client_id": "a", "refresh_token_delivery": "cookie", "allowed_origins": ["https://app.example", "http://localhost:3000"]});
+        registration[name] = value;
+        registration
+    };
+    let client = validate(cookie("client_name", json!("x"))).unwrap();
+    assert_eq!(client.refresh_token_cookie(), Some("__Host-keybound_rt"));
+    assert_eq!(client.allowed_origins(), ["https://app.example", "http://localhost:3000"]);
+    assert_eq!(validate(cookie("refresh_token_cookie", json!("__Host-a"))).unwrap().refresh_token_cookie(), Some("__Host-a"));
+    assert_eq!(validate(json!({"client_id": "a"})).unwrap().refresh_token_cookie(), None);
+    for (name, value) in [
+        ("refresh_token_cookie", json!("")),
+        ("refresh_token_cookie", json!("a b")),
+        ("refresh_token_cookie", json!("a=b")),
+        ("refresh_token_cookie", json!("x".repeat(65))),
+        ("allowed_origins", json!([])),
+        ("allowed_origins", json!(["*"])),
+        ("allowed_origins", json!(["https://app.example/"])),
+        ("allowed_origins", json!(["http://app.example"])),
+    ] {
+        assert_eq!(refused_member(cookie(name, value.clone())), name, "{value}");
+    }
+    assert_eq!(refused_member(cookie("client_secret", json!("0123456789abcdef"))), "refresh_token_delivery");
+    assert_eq!(refused_member(json!({"client_id": "a", "refresh_token_cookie": "x"})), "refresh_token_cookie");
+    assert_eq!(refused_member(json!({"client_id": "a", "allowed_origins": ["https://app.example"]})), "allowed_origins");
 }
 
 #[test]

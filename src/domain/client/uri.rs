@@ -20,6 +20,15 @@ pub(crate) fn is_web_uri(uri: &str) -> bool {
     web && is_redirect_uri(uri)
 }
 
+/// Whether `text` is a web origin as browsers write it in `Origin` (RFC 6454 section 6.2): scheme, host in lower case, and the port where
+/// it is not the scheme's own; `http` on loopback only.
+pub(super) fn is_origin(text: &str) -> bool {
+    let own_port = if text.starts_with("https://") { ":443" } else { ":80" };
+    let Some((_, authority)) = text.split_once("://") else { return false };
+    let canonical = !authority.ends_with(own_port) && !authority.ends_with(':') && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    canonical && !authority.contains(['/', '?']) && is_web_uri(text)
+}
+
 /// The host of what follows the scheme, without its port; `None` where there is none, or a user name.
 fn host(after_scheme: &str) -> Option<&str> {
     let authority = after_scheme.strip_prefix("//")?.split(['/', '?']).next()?;
@@ -68,6 +77,25 @@ mod tests {
             "",
         ] {
             assert!(!is_redirect_uri(bad), "{bad}");
+        }
+        for good in ["https://app.example", "https://app.example:8443", "http://localhost:3000", "http://127.0.0.1", "http://[::1]:1"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "https://app.example/",
+            "https://app.example:443",
+            "http://localhost:80",
+            "https://App.example",
+            "http://app.example",
+            "https://app.example?x",
+            "https://user@app.example",
+            "app.example",
+            "null",
+            "*",
+            "https://*.example",
+            "",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
         }
         assert!(is_web_uri("https://app.example"));
         assert!(!is_web_uri("com.example.app:/x"));

@@ -59,6 +59,9 @@ pub async fn create(_: Operator, body: web::Json<NewGrantBody>, state: web::Data
         })),
         Err(NewGrantError::Store(error)) => store_trouble(&error),
         Err(NewGrantError::UnknownClient) => refusal(StatusCode::NOT_FOUND, "unknown_client", &NewGrantError::UnknownClient.to_string()),
+        Err(NewGrantError::AuthorizationDetails(error)) => {
+            refusal(StatusCode::BAD_REQUEST, "invalid_authorization_details", &error.to_string())
+        }
         Err(error) => refusal(StatusCode::BAD_REQUEST, "invalid_request", &error.to_string()),
     }
 }

@@ -81,7 +81,11 @@ impl Model {
         };
         let was_over = family.is_expired(request.now);
         let advanced = family.clone().decide(request);
-        if let Advanced::Rotated(family) | Advanced::Repeated(family) | Advanced::RolledForward(family) | Advanced::Kept(family) = &advanced
+        if let Advanced::Rotated(family)
+        | Advanced::Repeated(family)
+        | Advanced::RolledForward(family)
+        | Advanced::Kept(family)
+        | Advanced::Rebound(family) = &advanced
         {
             self.families.insert(family.id, family.clone());
         }
@@ -142,6 +146,12 @@ impl Random {
             client_id,
             authenticated: self.below(4) != 0,
             jkt,
+            // Now and then to the same other key, so that the family comes back too.
+            rebind_to: match self.below(12) {
+                0 => Some(sample::jkt(number + 1)),
+                1 => Some(sample::jkt(number)),
+                _ => None,
+            },
             rotate: self.below(6) != 0,
             now,
             idle: [sample::IDLE, sample::ABSOLUTE * 2][usize::from(self.below(8) == 0)],

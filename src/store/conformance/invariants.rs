@@ -38,9 +38,11 @@ impl Presented {
     /// The generation that the client was given, if it was given one.
     pub fn successor(&self) -> Option<Generation> {
         match self.answer.as_ref().ok()? {
-            Advanced::Rotated(family) | Advanced::Repeated(family) | Advanced::RolledForward(family) | Advanced::Kept(family) => {
-                Some(family.generation)
-            }
+            Advanced::Rotated(family)
+            | Advanced::Repeated(family)
+            | Advanced::RolledForward(family)
+            | Advanced::Kept(family)
+            | Advanced::Rebound(family) => Some(family.generation),
             Advanced::Reused(_) | Advanced::CloneSuspected(_) | Advanced::Refused(_) => None,
         }
     }
@@ -189,6 +191,7 @@ fn name(answer: &Result<Advanced, StoreError>) -> impl fmt::Display {
         Ok(Advanced::Repeated(_)) => "a repetition",
         Ok(Advanced::RolledForward(_)) => "a roll forward",
         Ok(Advanced::Kept(_)) => "the same token",
+        Ok(Advanced::Rebound(_)) => "a change of keys",
         Ok(Advanced::Reused(_)) => "reuse",
         Ok(Advanced::CloneSuspected(_)) => "a suspected clone",
         Ok(Advanced::Refused(_)) => "a refusal",

@@ -79,7 +79,8 @@ pub async fn races(backend: &Backend, rounds: u64) {
             races::one_token_presented_by_many(&backend.families, family).await?;
             races::answers_lost_many_times(&backend.families, family + 1, 3).await?;
             races::many_without_the_key(&backend.families, family + 2).await?;
-            races::revoked_while_many_refresh(&backend.families, family + 3).await
+            races::revoked_while_many_refresh(&backend.families, family + 3).await?;
+            races::many_changes_of_keys(&backend.families, family + 4).await
         };
         if let Err(violation) = held.await {
             panic!("round {round}: {violation}");

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::invariants::{self, Presented, Violation};
 use super::sample;
-use crate::domain::{Advance, Family, Generation, RevokeReason};
+use crate::domain::{Advance, Advanced, Binding, Family, Generation, RevokeReason};
 use crate::store::Families;
 
 /// How many at once.
@@ -106,6 +106,33 @@ pub async fn many_without_the_key(families: &Arc<dyn Families>, number: u64) -> 
     let presented = present_at_once(families, attempts, &counter).await;
     invariants::g5_nothing_without_the_key(&presented, &family, &read(families, &family).await)?;
     invariants::g4_lost_answers_cost_nothing(&[present(families, rightful, &counter).await])
+}
+
+/// G5: [`CROWD`] holders of the key move the family to keys of their own at once. One of them wins, and only the winner's key works.
+///
+/// # Errors
+/// The broken rule.
+///
+/// # Panics
+/// Where the store fails, or nobody wins.
+pub async fn many_changes_of_keys(families: &Arc<dyn Families>, number: u64) -> Result<(), Violation> {
+    let (family, counter) = (sample::family(number), Counter::default());
+    families.create(&family).await.expect("a new family is stored");
+    let to = |n: usize| sample::jkt(1_000_000 + n as u64);
+    let attempts = (0..CROWD).map(|n| Advance { rebind_to: Some(to(n)), ..sample::advance(number, 0) }).collect();
+    let presented = present_at_once(families, attempts, &counter).await;
+    let won: Vec<_> = presented.iter().filter_map(|one| one.answer.as_ref().ok().and_then(rebound)).collect();
+    let [winner] = won[..] else { panic!("{} changes of one key", won.len()) };
+    let after = read(families, &family).await;
+    assert_eq!(after.binding, winner.binding, "the stored key is the winner's");
+    let others = (0..CROWD).filter(|n| winner.binding != Binding::Key(to(*n)));
+    let others = others.map(|n| Advance { jkt: Some(to(n)), ..sample::advance(number, 1) }).chain([sample::advance(number, 1)]);
+    let presented = present_at_once(families, others.collect(), &counter).await;
+    invariants::g5_nothing_without_the_key(&presented, &after, &read(families, &family).await)
+}
+
+fn rebound(advanced: &Advanced) -> Option<&Family> {
+    if let Advanced::Rebound(family) = advanced { Some(family) } else { None }
 }
 
 /// G6: [`CROWD`] clients refresh all the time while the family is revoked.

@@ -80,6 +80,7 @@ pub fn advance(number: u64, generation: u32) -> Advance {
         client_id: client(),
         authenticated: false,
         jkt: Some(jkt(number)),
+        rebind_to: None,
         rotate: true,
         now: START.plus(Duration::from_secs(1)),
         idle: IDLE,

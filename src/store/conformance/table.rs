@@ -6,7 +6,7 @@ use std::time::Duration;
 use keybound_proofs::UnixTime;
 
 use super::sample::{self, ABSOLUTE, IDLE, START, advance, client_named, confidential_family, family, id, jkt};
-use crate::domain::{Advance, Advanced, Family, FamilyId, FamilyState, Generation, Grant, Refusal, RevokeReason};
+use crate::domain::{Advance, Advanced, Binding, Family, FamilyId, FamilyState, Generation, Grant, Refusal, RevokeReason};
 use crate::store::{Families, FamilyFilter};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -28,6 +28,8 @@ pub async fn run(families: &dyn Families) {
     a_family_ends_at_its_absolute_expiry(families).await;
     revoked_families_stay_revoked(families).await;
     cloned_keys_are_suspected(families).await;
+    a_family_moves_to_another_key(families).await;
+    what_the_old_key_may_not_move_stays(families).await;
     the_last_generation_goes_on(families).await;
 }
 
@@ -235,6 +237,65 @@ async fn cloned_keys_are_suspected(families: &dyn Families) {
             assert!(matches!(repeated, Ok(Advanced::Repeated(_))), "generation {generation}: {repeated:?}");
         }
     }
+}
+
+/// A refresh with two proofs: the binding moves in the same step as the generation, and asking again changes nothing more.
+async fn a_family_moves_to_another_key(families: &dyn Families) {
+    for (number, generation, presented, rotate) in [(130, 0, 0, true), (131, 4, 3, true), (132, 4, 6, true), (133, 4, 4, false)] {
+        let before = Family { generation: Generation(generation), clone_run: 2, clone_flag: true, ..family(number) };
+        created(families, &before).await;
+        let request = Advance { rebind_to: Some(jkt(999)), rotate, ..advance(number, presented) };
+        let Ok(Advanced::Rebound(moved)) = families.advance(&request).await else { panic!("the family {number} moves") };
+        let same_key = Advance { rebind_to: None, ..request.clone() };
+        let generation = match before.clone().decide(&same_key) {
+            Advanced::Rotated(family) | Advanced::Repeated(family) | Advanced::RolledForward(family) | Advanced::Kept(family) => family,
+            other => panic!("{other:?}"),
+        };
+        let expected =
+            Family { binding: Binding::Key(jkt(999)), last_rotation: request.now, clone_run: 0, clone_flag: false, ..generation };
+        assert_eq!(moved, expected);
+        assert_eq!(read(families, number).await, expected);
+
+        let again = families.advance(&request).await;
+        assert!(
+            matches!(&again, Ok(Advanced::Repeated(family) | Advanced::Kept(family)) if *family == expected),
+            "after a lost answer: {again:?}"
+        );
+        assert_eq!(families.advance(&same_key).await, Ok(Advanced::Refused(Refusal::OtherKey)), "the old key alone");
+        let on = Advance { jkt: Some(jkt(999)), rebind_to: None, presented: moved.generation, ..request.clone() };
+        assert!(matches!(families.advance(&on).await, Ok(Advanced::Rotated(_) | Advanced::Kept(_))), "the new key goes on");
+    }
+}
+
+/// Without the old key nothing moves: not by its proof being left out, not by another one, not by a token that gives nothing.
+async fn what_the_old_key_may_not_move_stays(families: &dyn Families) {
+    created(families, &Family { generation: Generation(5), ..family(140) }).await;
+    let before = read(families, 140).await;
+    let change = Advance { rebind_to: Some(jkt(999)), ..advance(140, 5) };
+    for (attempt, refusal) in [
+        (Advance { jkt: None, ..change.clone() }, Refusal::OtherKey),
+        (Advance { jkt: Some(jkt(999)), ..change.clone() }, Refusal::OtherKey),
+        (Advance { jkt: None, authenticated: true, ..change.clone() }, Refusal::OtherKey),
+        (Advance { client_id: client_named("other"), ..change.clone() }, Refusal::OtherClient),
+        (Advance { now: START.plus(IDLE), ..change.clone() }, Refusal::Expired),
+    ] {
+        assert_eq!(families.advance(&attempt).await, Ok(Advanced::Refused(refusal)), "{attempt:?}");
+    }
+    let old = Advance { presented: Generation(2), ..change.clone() };
+    assert_eq!(families.advance(&old).await, Ok(Advanced::Reused(before.clone())), "an old token is reuse all the same");
+    assert_eq!(read(families, 140).await, before, "nothing moved");
+
+    let confidential = Family { generation: Generation(5), ..confidential_family(141) };
+    created(families, &confidential).await;
+    let change = Advance { authenticated: true, rebind_to: Some(jkt(999)), ..advance(141, 5) };
+    assert!(matches!(families.advance(&change).await, Ok(Advanced::Rotated(_))), "client authentication is no key to be changed");
+    assert_eq!(read(families, 141).await.binding, Binding::ClientAuthentication);
+
+    created(families, &family(142)).await;
+    assert_eq!(families.revoke(id(142), RevokeReason::Requested, START).await, Ok(true));
+    let change = Advance { rebind_to: Some(jkt(999)), ..advance(142, 0) };
+    assert_eq!(families.advance(&change).await, Ok(Advanced::Refused(Refusal::Revoked)));
+    assert_eq!(read(families, 142).await.binding, Binding::Key(jkt(142)), "a revoked family goes nowhere");
 }
 
 /// No number that a token can name is a trap.

@@ -120,7 +120,11 @@ impl<'txn> Tables<'txn> {
         };
         let advanced = record::decode(request.family, &record)?.decide(request);
         match &advanced {
-            Advanced::Rotated(family) | Advanced::Repeated(family) | Advanced::RolledForward(family) | Advanced::Kept(family) => {
+            Advanced::Rotated(family)
+            | Advanced::Repeated(family)
+            | Advanced::RolledForward(family)
+            | Advanced::Kept(family)
+            | Advanced::Rebound(family) => {
                 self.patch(&mut record, family)?;
             }
             Advanced::Reused(_) | Advanced::CloneSuspected(_) | Advanced::Refused(_) => {}

@@ -10,6 +10,7 @@
 -- ARGV[7]  now plus the idle lifetime, likewise
 -- ARGV[8]  ms for which a record outlives its expiry, decimal
 -- ARGV[9]  the longest lifetime of a key in ms, decimal
+-- ARGV[10] the thumbprint of the key that the family is moved to, 32 bytes, or "" where it stays
 --
 -- Returns  {outcome} or {outcome, record as it stands afterwards}; the outcomes are those of src/store/redis/families.rs.
 -- Touches  KEYS[1] only, and only where something moved. Numbers are doubles here: instants are exact up to 2^53 ms, and
@@ -19,7 +20,7 @@ local CLONE_GAP_MS = 60000
 local CLONE_GENERATIONS = 4
 local LAST_GENERATION = 4294967295
 
-local ROTATED, REPEATED, ROLLED_FORWARD, KEPT, REUSED, CLONE_SUSPECTED = 1, 2, 3, 4, 5, 6
+local ROTATED, REPEATED, ROLLED_FORWARD, KEPT, REUSED, CLONE_SUSPECTED, REBOUND = 1, 2, 3, 4, 5, 6, 7
 local UNKNOWN, REVOKED, EXPIRED, OTHER_CLIENT, OTHER_KEY, NOT_AUTHENTICATED = -1, -2, -3, -4, -5, -6
 local UNREADABLE = 0
 
@@ -46,8 +47,9 @@ local presented, now, rotate = struct.unpack('>I4', ARGV[1]), millis(ARGV[6], 1)
 if string.sub(record, 76, client_end) ~= ARGV[2] then
   return {OTHER_CLIENT}
 end
+local held, target = string.sub(record, 42, 73), ARGV[10]
 if binding == 1 then
-  if ARGV[4] ~= string.sub(record, 42, 73) then
+  if ARGV[4] ~= held and target ~= held then
     return {OTHER_KEY}
   end
 elseif ARGV[3] ~= '1' then
@@ -58,6 +60,19 @@ if state ~= 0 then
 end
 if now >= absolute_expiry or now >= idle_expiry then
   return {EXPIRED}
+end
+
+-- The answer, after the move to another key, if there is one: bytes 3 and 4, 9 to 16 and 41 to 72 of the record.
+local function done(outcome)
+  if binding ~= 1 or target == '' or target == held then
+    return {outcome, record}
+  end
+  redis.call('SETRANGE', KEYS[1], 3, string.char(0, 0))
+  redis.call('SETRANGE', KEYS[1], 9, ARGV[6])
+  redis.call('SETRANGE', KEYS[1], 41, target)
+  record = string.sub(record, 1, 3) .. string.char(0, 0) .. string.sub(record, 6, 9) .. ARGV[6] .. string.sub(record, 18, 41)
+    .. target .. string.sub(record, 74)
+  return {REBOUND, record}
 end
 
 local function after(g)
@@ -79,17 +94,17 @@ end
 
 if presented > generation then
   move(0, 0, rotate and after(presented) or presented, ARGV[6])
-  return {ROLLED_FORWARD, record}
+  return done(ROLLED_FORWARD)
 end
 
 if presented == generation then
   if not rotate then
     move(clone_run, clone_flag, generation, string.sub(record, 10, 17))
-    return {KEPT, record}
+    return done(KEPT)
   end
   local run = clone_flag == 1 and math.min(clone_run + 1, 255) or 0
   move(run, 0, after(generation), ARGV[6])
-  return {ROTATED, record}
+  return done(ROTATED)
 end
 
 if after(presented) == generation then
@@ -100,7 +115,7 @@ if after(presented) == generation then
     redis.call('SETRANGE', KEYS[1], 4, string.char(1))
     record = string.sub(record, 1, 4) .. string.char(1) .. string.sub(record, 6)
   end
-  return {REPEATED, record}
+  return done(REPEATED)
 end
 
 return {REUSED, record}

@@ -48,11 +48,12 @@ impl Families for RedisStore {
     /// After a lost answer the script may run twice. The second run then finds the token to be the one before the newest and
     /// answers [`Advanced::Repeated`] with the same successor (G2, G4): the caller can't tell, and need not. Where the client itself
     /// used that successor in between (it got it from an identical request), the answer is [`Advanced::Reused`], by a proof older
-    /// than the last rotation: a delayed original, which ends nothing.
+    /// than the last rotation: a delayed original, which ends nothing. A change of keys that the second run finds made counts as made
+    /// by this call: better one audit event too many than one too few.
     async fn advance(&self, request: &Advance) -> Result<Advanced, StoreError> {
         let deadline = request.now.plus(request.idle);
         let (grace, longest) = (EXPIRY_GRACE.as_millis().to_string(), LONGEST_TTL_MS.to_string());
-        let args: [&[u8]; 9] = [
+        let args: [&[u8]; 10] = [
             &request.presented.0.to_be_bytes(),
             request.client_id.as_str().as_bytes(),
             flag(request.authenticated),
@@ -62,10 +63,14 @@ impl Families for RedisStore {
             &deadline.as_millis().to_be_bytes(),
             grace.as_bytes(),
             longest.as_bytes(),
+            request.rebind_to.as_ref().map_or(b"", |jkt| jkt.as_bytes().as_slice()),
         ];
         let key = self.family_key(request.family);
-        let (answer, _) = self.value(Request::Script { script: &ADVANCE, key: &key, args: &args }).await?;
-        advanced(request.family, answer)
+        let (answer, again) = self.value(Request::Script { script: &ADVANCE, key: &key, args: &args }).await?;
+        match advanced(request.family, answer)? {
+            Advanced::Repeated(family) | Advanced::Kept(family) if again && request.rebind_to.is_some() => Ok(Advanced::Rebound(family)),
+            other => Ok(other),
+        }
     }
 
     /// After a lost answer, a family found revoked for the same reason counts as ended by this call: better one audit event too many
@@ -203,6 +208,7 @@ fn advanced(id: FamilyId, answer: Value) -> Result<Advanced, StoreError> {
                 4 => Ok(Advanced::Kept(family)),
                 5 => Ok(Advanced::Reused(family)),
                 6 => Ok(Advanced::CloneSuspected(family)),
+                7 => Ok(Advanced::Rebound(family)),
                 _ => Err(odd_answer()),
             };
         }

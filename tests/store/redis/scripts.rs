@@ -69,6 +69,7 @@ fn random_request(dice: &mut Dice, family: &Family, now: UnixTime) -> Advance {
         client_id: if dice.one_in(12) { sample::client_named("app2") } else { family.client_id.clone() },
         authenticated: !dice.one_in(6),
         jkt: if dice.one_in(12) { None } else { Some(if dice.one_in(12) { sample::jkt(999) } else { own_key }) },
+        rebind_to: if dice.one_in(8) { Some(if dice.one_in(4) { own_key } else { sample::jkt(998) }) } else { None },
         rotate: !dice.one_in(4),
         // Around the edges of the gap of the cloned-key pattern and of the family's own life.
         now: match dice.below(6) {
@@ -83,7 +84,11 @@ fn random_request(dice: &mut Dice, family: &Family, now: UnixTime) -> Advance {
 
 fn moved(answer: &Advanced) -> Option<&Family> {
     match answer {
-        Advanced::Rotated(family) | Advanced::Repeated(family) | Advanced::RolledForward(family) | Advanced::Kept(family) => Some(family),
+        Advanced::Rotated(family)
+        | Advanced::Repeated(family)
+        | Advanced::RolledForward(family)
+        | Advanced::Kept(family)
+        | Advanced::Rebound(family) => Some(family),
         Advanced::Reused(_) | Advanced::CloneSuspected(_) | Advanced::Refused(_) => None,
     }
 }
@@ -132,7 +137,7 @@ async fn the_script_agrees_with_the_state_machine() {
         assert_eq!(store.read(id, long_ago).await.unwrap().as_ref(), model.get(&id), "call {call}: what is stored");
     }
     println!("{CALLS} calls: {kinds:?}");
-    for kind in ["Rotated", "Repeated", "RolledForward", "Kept", "Reused", "CloneSuspected"] {
+    for kind in ["Rotated", "Repeated", "RolledForward", "Kept", "Reused", "CloneSuspected", "Rebound"] {
         assert!(kinds.get(kind).is_some_and(|count| *count >= 20), "{kind} hardly came up: {kinds:?}");
     }
     for refusal in [Refusal::Revoked, Refusal::Expired, Refusal::OtherClient, Refusal::OtherKey, Refusal::NotAuthenticated] {
