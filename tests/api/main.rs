@@ -21,6 +21,7 @@ mod proof_header;
 mod refresh;
 mod signin;
 mod token_endpoint;
+mod wire_rules;
 
 use keybound_testkit::{Answer, Endpoint, Proof, Service, Session, Settings, Store};
 

@@ -39,6 +39,8 @@ pub enum Store {
 #[derive(Clone, Debug)]
 pub struct Settings {
     config: Value,
+    /// Whether the address of the public listener becomes the issuer.
+    loopback: bool,
 }
 
 impl Default for Settings {
@@ -55,11 +57,18 @@ impl Default for Settings {
                         "scopes": ["payments"]},
                 ],
             }),
+            loopback: false,
         }
     }
 }
 
 impl Settings {
+    /// Settings whose issuer is `http://` and the address of the public listener: for clients that find the service by its issuer.
+    #[must_use]
+    pub fn loopback() -> Self {
+        Self { loopback: true, ..Self::default() }
+    }
+
     /// Sets `section.key` of the configuration file.
     #[must_use]
     pub fn with(mut self, path: &str, value: impl Into<Value>) -> Self {
@@ -84,6 +93,16 @@ impl Settings {
     #[must_use]
     pub fn client(mut self, client: Value) -> Self {
         self.config["client"].as_array_mut().expect("a list of clients").push(client);
+        self
+    }
+
+    /// Adds a resource.
+    ///
+    /// # Panics
+    /// Never: the list of resources is there.
+    #[must_use]
+    pub fn resource(mut self, resource: Value) -> Self {
+        self.config["resource"].as_array_mut().expect("a list of resources").push(resource);
         self
     }
 
@@ -186,17 +205,22 @@ impl Service {
     /// # Panics
     /// Where it does not become ready; its log is part of the message.
     pub async fn second_node(&self) -> Self {
-        Self::start_in(&self.binary, Arc::clone(&self.directory), self.redis.clone(), self.settings.clone()).await
+        let settings = Settings { loopback: false, ..self.settings.clone() };
+        Self::start_in(&self.binary, Arc::clone(&self.directory), self.redis.clone(), settings).await
     }
 
     async fn start_in(binary: &Path, directory: Arc<TempDir>, redis: Option<Arc<RedisServer>>, settings: Settings) -> Self {
         let mut last = String::new();
         for _ in 0..5 {
             let (public, management) = (free_address(), free_address());
+            let mut settings = settings.clone();
+            if settings.loopback {
+                settings.config["issuer"] = json!(format!("http://{public}"));
+            }
             let mut service = Self {
                 binary: binary.to_owned(),
                 directory: Arc::clone(&directory),
-                settings: settings.clone(),
+                settings,
                 child: None,
                 public,
                 management,
