@@ -60,7 +60,8 @@ pub struct CodeFlow {
     pub issuer: String,
     /// The PKCE verifier.
     pub verifier: String,
-    parameters: Vec<(String, String)>,
+    /// The parameters of the request, in order.
+    pub parameters: Vec<(String, String)>,
 }
 
 impl CodeFlow {
