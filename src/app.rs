@@ -10,7 +10,7 @@ use keybound_proofs::{Ledger, MalformedUri, Nonces, ProofPolicy, Realm, UnixTime
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, OsEntropy, Stopwatch, SystemClock};
-use crate::config::{Config, NoncePolicy, Profile, StoreKind};
+use crate::config::{self, Config, NoncePolicy, Profile, StoreKind};
 use crate::domain::DetailsTypes;
 use crate::domain::client::InvalidClientMetadata;
 use crate::domain::details_types::BadDetailsType;
@@ -21,6 +21,7 @@ use crate::keys::{KeyError, Keys};
 use crate::service::authorize::{AuthorizationSettings, SignIn};
 use crate::service::client_auth::ClientAuthSettings;
 use crate::service::clients::{ClientRegistry, RegistryError};
+use crate::service::verify_token::VerifiedTokens;
 use crate::service::{AuthorizationServer, Issuer, Lifetimes};
 use crate::store::embedded::{self, Embedded, EmbeddedEphemerals, EmbeddedLedger, EmbeddedOptions};
 use crate::store::redis::{RedisOptions, RedisStore};
@@ -60,6 +61,9 @@ pub enum StartError {
     /// The types of authorization details together.
     #[error("authorization_details_type: {0}")]
     DetailsTypes(#[from] BadDetailsType),
+    /// The credentials of a configured resource.
+    #[error("the credentials of a resource of the configuration: {0}")]
+    ResourceCredentials(InvalidClientMetadata),
     /// The issuer.
     #[error("the issuer is not an absolute http or https URI")]
     Issuer(#[from] MalformedUri),
@@ -202,6 +206,10 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         details_types.push(one.build().map_err(bad)?);
     }
     let details_types = DetailsTypes::new(details_types)?;
+    // The rules of the profile are for clients: a resource server gets no tokens.
+    let resource_credentials = config.resource.iter().filter_map(config::Resource::credentials);
+    let resource_credentials = resource_credentials.map(|metadata| metadata.validate(false, &mut OsEntropy));
+    let resource_credentials = resource_credentials.collect::<Result<_, _>>().map_err(StartError::ResourceCredentials)?;
     let server = AuthorizationServer {
         realm: Realm::new(issuer.as_str()),
         nonces: Nonces::new(keys.nonce_key(), issuer.as_str(), config.dpop.nonce_step()),
@@ -215,7 +223,9 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         clients: ClientRegistry::new(configured, records, fapi2)?,
         client_auth: ClientAuthSettings {
             issuer: issuer.as_str().to_owned(),
-            endpoint_urls: [Issuer::TOKEN, Issuer::REFRESH, Issuer::PAR].map(|path| issuer.url(path)).to_vec(),
+            endpoint_urls: [Issuer::TOKEN, Issuer::REFRESH, Issuer::PAR, Issuer::INTROSPECT, Issuer::REVOKE]
+                .map(|path| issuer.url(path))
+                .to_vec(),
             realm: Realm::new(issuer.as_str()),
         },
         refresh_tokens: keys.refresh_tokens(issuer.as_str()),
@@ -228,6 +238,8 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
             code_lifetime: config.authorize.code_lifetime(),
         },
         details_types,
+        resource_credentials,
+        verified_tokens: VerifiedTokens::new(config.tokens.access_token_lifetime()),
         lifetimes: Lifetimes {
             access_token: config.tokens.access_token_lifetime(),
             refresh_idle: config.tokens.refresh_idle(),

@@ -8,7 +8,7 @@ use keybound_proofs::{Alg, AlgSet};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::config::BaseUrl;
-use crate::domain::Scope;
+use crate::domain::{AuthMethod, ClientId, ClientMetadata, Scope};
 use crate::keys::SigningAlg;
 use crate::secret::Secret;
 
@@ -301,6 +301,25 @@ pub struct Resource {
     /// The keys with which the resource asks for introspection. Default none.
     #[serde(default)]
     pub jwks: Option<toml::Table>,
+}
+
+impl Resource {
+    /// What the resource authenticates with when it asks about tokens, as a registration to be checked; `None` where it has nothing.
+    pub(crate) fn credentials(&self) -> Option<ClientMetadata> {
+        let token_endpoint_auth_method = match (&self.client_secret, &self.jwks) {
+            (None, None) => return None,
+            (Some(_), _) => AuthMethod::ClientSecretBasic,
+            (None, Some(_)) => AuthMethod::PrivateKeyJwt,
+        };
+        Some(ClientMetadata {
+            client_id: ClientId::new(self.id.as_str()).ok(),
+            token_endpoint_auth_method: Some(token_endpoint_auth_method),
+            grant_types: Some(Vec::new()),
+            client_secret: self.client_secret.clone(),
+            jwks: self.jwks.clone().and_then(|jwks| serde_json::to_value(jwks).ok()),
+            ..ClientMetadata::default()
+        })
+    }
 }
 
 /// What the gateway sends on in `Authorization`.

@@ -300,12 +300,30 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
         let refused = said(with("", &[], &[(key, value)]));
         assert!(refused.starts_with(key) && refused.contains("not supported yet"), "{refused}");
     }
-    for member in ["nonce = \"off\"", "proof_max_age_s = 10", "upstream_authorization = \"jwt\"", "client_secret = \"s\"", "jwks = {}"] {
+    for member in ["nonce = \"off\"", "proof_max_age_s = 10", "upstream_authorization = \"jwt\""] {
         let refused = said(from_file(&format!("[[resource]]\nid = \"a\"\nurl = \"https://api.example.com\"\n{member}\n")));
         assert!(refused.starts_with("resource.0.") && refused.contains("not supported yet"), "{refused}");
     }
     let config = with("", &[], &[("listen.gateway", "off")]).unwrap();
     assert_eq!(config.listen.gateway, Listener::Off);
+}
+
+/// INT-01
+#[test]
+fn the_credentials_of_a_resource_are_checked_as_a_client_s_are() {
+    let resource = |id: &str, members: &str| {
+        from_file(&format!("[[client]]\nclient_id = \"app\"\n[[resource]]\nid = \"{id}\"\nurl = \"https://api.example.com\"\n{members}\n"))
+    };
+    let secret = "client_secret = \"a secret of the accounts api\"";
+    assert!(resource("accounts", secret).is_ok());
+    let key = "kty = \"OKP\", crv = \"Ed25519\", x = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"";
+    let jwks = format!("jwks = {{ keys = [{{ {key} }}] }}");
+    assert!(resource("accounts", &jwks).is_ok());
+    assert!(said(resource("accounts", "client_secret = \"short\"")).starts_with("resource.0.client_secret:"));
+    assert!(said(resource("accounts", "jwks = { keys = [] }")).starts_with("resource.0.jwks:"));
+    assert!(said(resource("accounts", &format!("{secret}\n{jwks}"))).starts_with("resource.0.client_secret:"));
+    assert!(said(resource("app", secret)).starts_with("resource.0.id:"));
+    assert!(resource("app", "").is_ok());
 }
 
 #[test]

@@ -165,6 +165,7 @@ impl Config {
             if resource.audience.as_ref().is_some_and(String::is_empty) {
                 return Err(invalid(key("audience"), "must not be empty"));
             }
+            self.check_credentials(resource, key)?;
             check_resource_supported(resource, key)?;
         }
         Ok(())
@@ -193,6 +194,22 @@ impl Config {
             types.push(one.build().map_err(|(name, message)| invalid(key(name), message))?);
         }
         DetailsTypes::new(types).map(drop).map_err(|error| invalid("authorization_details_type", error.to_string()))
+    }
+
+    /// A resource that asks about tokens authenticates under its `id`, which must then be nobody else's name.
+    fn check_credentials(&self, resource: &Resource, key: impl Fn(&str) -> String) -> Result<(), ConfigError> {
+        let Some(credentials) = resource.credentials() else { return Ok(()) };
+        if resource.client_secret.is_some() && resource.jwks.is_some() {
+            return Err(invalid(key("client_secret"), "give either `client_secret` or `jwks`"));
+        }
+        if self.client.iter().any(|client| client.client_id == credentials.client_id) {
+            return Err(invalid(key("id"), "is the client_id of a client too: a resource with credentials needs a name of its own"));
+        }
+        // The rules of the profile are for clients: a resource server gets no tokens.
+        match credentials.validate(false, &mut NoEntropy) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(invalid(key(error.member()), error.to_string())),
+        }
     }
 
     /// Nothing that was asked for is silently left out.
@@ -234,8 +251,6 @@ fn check_resource_supported(resource: &Resource, key: impl Fn(&str) -> String) -
         (resource.nonce.is_some(), "nonce", "the gateway"),
         (resource.proof_max_age_s.is_some(), "proof_max_age_s", "the gateway"),
         (resource.upstream_authorization != UpstreamAuthorization::Keep, "upstream_authorization", "the gateway"),
-        (resource.client_secret.is_some(), "client_secret", "introspection"),
-        (resource.jwks.is_some(), "jwks", "introspection"),
     ];
     match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
         Some((_, name, feature)) => Err(ConfigError::NotSupportedYet { key: key(name), feature }),

@@ -47,6 +47,17 @@ impl Resources {
         self.entries.iter()
     }
 
+    /// The resource with this `id`.
+    pub fn by_id(&self, id: &str) -> Option<&Resource> {
+        self.entries.iter().find(|resource| resource.id == id)
+    }
+
+    /// What of `scope` concerns `resource` alone: the scope tokens that it owns; where it owns none, those that nobody owns.
+    pub fn concerning(&self, resource: &Resource, scope: &Scope) -> Scope {
+        let nobodys = |token: &str| self.entries.iter().all(|other| !other.scopes.contains(token));
+        scope.iter().filter(|token| if resource.scopes.is_empty() { nobodys(token) } else { resource.scopes.contains(token) }).collect()
+    }
+
     /// Chooses audience and scope of an access token.
     ///
     /// `requested` are the `resource` parameters of this request, `granted` those of the grant; both name a resource by its `url`
@@ -148,6 +159,18 @@ mod tests {
             let target = resources().target(&[name.into()], &[], &scope("accounts payments shared openid")).expect("a target");
             assert_eq!(target, Target { audience: vec!["urn:payments".into()], scope: scope("payments shared openid") });
         }
+    }
+
+    /// INT-06
+    #[test]
+    fn a_resource_is_told_of_its_own_scope_only() {
+        let mut resources = resources();
+        resources.entries.push(Resource { id: "open".into(), scopes: Scope::default(), ..resources.entries[0].clone() });
+        let told = |id: &str| resources.concerning(resources.by_id(id).expect("a resource"), &scope("accounts openid payments shared"));
+        assert_eq!(told("accounts"), scope("accounts shared"));
+        assert_eq!(told("payments"), scope("payments shared"));
+        assert_eq!(told("open"), scope("openid"));
+        assert_eq!(resources.by_id("nobody"), None);
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub enum ErrorCode {
     InvalidDpopProof,
     /// RFC 9449 section 8.
     UseDpopNonce,
+    /// RFC 6750 section 3.1.
+    InvalidToken,
+    /// RFC 6750 section 3.1.
+    InsufficientScope,
     /// RFC 8707 section 2.
     InvalidTarget,
     /// RFC 9396 section 5.
@@ -53,7 +57,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: &'static [Self] = &[
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -62,6 +66,8 @@ impl ErrorCode {
         Self::InvalidScope,
         Self::InvalidDpopProof,
         Self::UseDpopNonce,
+        Self::InvalidToken,
+        Self::InsufficientScope,
         Self::InvalidTarget,
         Self::InvalidAuthorizationDetails,
         Self::UnsupportedResponseType,
@@ -84,6 +90,8 @@ impl ErrorCode {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::UnsupportedResponseType => "unsupported_response_type",
@@ -103,7 +111,7 @@ pub struct ApiError {
     status: StatusCode,
     code: ErrorCode,
     description: Cow<'static, str>,
-    header: Option<(HeaderName, String)>,
+    headers: Vec<(HeaderName, String)>,
 }
 
 impl ApiError {
@@ -129,6 +137,11 @@ impl ApiError {
         error.with(header::ALLOW, allow.to_owned())
     }
 
+    /// 404.
+    pub fn not_found() -> Self {
+        Self::invalid_request_as(StatusCode::NOT_FOUND, "there is nothing at this path")
+    }
+
     /// 503 with `Retry-After`.
     pub fn unavailable() -> Self {
         let description = "the service can not decide right now; nothing is lost, try again";
@@ -137,11 +150,12 @@ impl ApiError {
     }
 
     fn new(status: StatusCode, code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, description: description.into(), header: None }
+        Self { status, code, description: description.into(), headers: Vec::new() }
     }
 
-    fn with(self, name: HeaderName, value: String) -> Self {
-        Self { header: Some((name, value)), ..self }
+    fn with(mut self, name: HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     /// What a client sees of a refused token request. At `/oauth/token` `invalid_grant` is 400 (RFC 6749 section 5.2).
@@ -232,6 +246,45 @@ impl ApiError {
         }
     }
 
+    /// What a client sees of a refused revocation (RFC 7009 section 2.1).
+    pub fn from_revocation_error(error: TokenError, server: &AuthorizationServer) -> Self {
+        match error {
+            TokenError::InvalidGrant => {
+                Self::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidGrant, "the token was issued to another client")
+            }
+            other => Self::from_token_error(other, server),
+        }
+    }
+
+    /// A refusal by a protected resource: with a challenge, and with a nonce where one is due.
+    pub(super) fn at_resource(
+        status: StatusCode,
+        code: ErrorCode,
+        description: impl Into<Cow<'static, str>>,
+        challenge: String,
+        nonce: Option<String>,
+    ) -> Self {
+        let error = Self::new(status, code, description).with(header::WWW_AUTHENTICATE, challenge);
+        match nonce {
+            Some(nonce) => error.with(DPOP_NONCE, nonce),
+            None => error,
+        }
+    }
+
+    /// Whether the request is to blame, and not its size, its type or its time.
+    pub(super) fn is_bad_request(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST
+    }
+
+    /// A caller that wants a signed answer and does not authenticate gets 400 (RFC 9701 section 5).
+    #[must_use]
+    pub fn at_signed_introspection(self) -> Self {
+        if self.code == ErrorCode::InvalidClient {
+            return Self { status: StatusCode::BAD_REQUEST, headers: Vec::new(), ..self };
+        }
+        self
+    }
+
     /// At the refresh endpoint `invalid_grant` is 401 with a challenge.
     #[must_use]
     pub fn at_refresh_endpoint(self, algs: AlgSet) -> Self {
@@ -252,10 +305,10 @@ impl ApiError {
             state: Option<&'a str>,
         }
         let mut answer = never_cached(self.status);
-        if let Some((name, value)) = &self.header
-            && let Ok(value) = HeaderValue::from_str(value)
-        {
-            answer.insert_header((name.clone(), value));
+        for (name, value) in &self.headers {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                answer.insert_header((name.clone(), value));
+            }
         }
         answer.json(Body {
             error: self.code.as_str(),

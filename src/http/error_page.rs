@@ -7,7 +7,7 @@ use crate::http::error::ErrorCode;
 
 /// A short page for a person: what the code means and what to do. 404 for a code that this server never sends.
 pub async fn error_page(code: web::Path<String>) -> HttpResponse {
-    let Some(code) = ErrorCode::ALL.into_iter().find(|known| known.as_str() == code.as_str()) else {
+    let Some(code) = ErrorCode::ALL.iter().copied().find(|known| known.as_str() == code.as_str()) else {
         return page(&mut HttpResponse::NotFound(), "Unknown error code", "This server sends no error with this code.", "");
     };
     let (meaning, remedy) = explanation(code);
@@ -59,6 +59,14 @@ const fn explanation(code: ErrorCode) -> (&'static str, &'static str) {
         ErrorCode::UseDpopNonce => (
             "The proof needs a nonce of this server. This is not a failure: nothing was used up.",
             "Take the value of the DPoP-Nonce header, put it into the nonce claim of a new proof, and send the same request again.",
+        ),
+        ErrorCode::InvalidToken => (
+            "The access token is malformed, expired, revoked or not of this issuer, or it was not used as the key it is bound to demands.",
+            "Refresh the access token. One that is bound to a key needs the DPoP scheme and a proof by that key.",
+        ),
+        ErrorCode::InsufficientScope => (
+            "The access token is good, but its scope does not reach this far.",
+            "Ask for an access token with the scope that the WWW-Authenticate header names.",
         ),
         ErrorCode::InvalidTarget => {
             ("The resource is not registered here, or the grant does not cover it.", "See protected_resources in the metadata document.")

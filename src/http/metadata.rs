@@ -25,11 +25,16 @@ pub fn document(server: &AuthorizationServer) -> Value {
     let resources: Vec<&str> = server.resources.iter().map(|resource| resource.url.as_str()).collect();
     let grant_types = [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials].map(GrantType::name);
     let request_object_algs: Vec<&str> = AssertionAlg::names(server.fapi2).iter().copied().filter(|name| *name != "RS256").collect();
+    let signed_with = server.keys.signer().alg().name();
+    let assertion_algs = AssertionAlg::names(server.fapi2);
     let document = json!({
         "issuer": issuer.as_str(),
         "authorization_endpoint": issuer.url(Issuer::AUTHORIZE),
         "pushed_authorization_request_endpoint": issuer.url(Issuer::PAR),
         "token_endpoint": issuer.url(Issuer::TOKEN),
+        "introspection_endpoint": issuer.url(Issuer::INTROSPECT),
+        "revocation_endpoint": issuer.url(Issuer::REVOKE),
+        "userinfo_endpoint": issuer.url(Issuer::USERINFO),
         "jwks_uri": issuer.url(Issuer::JWKS),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -38,9 +43,16 @@ pub fn document(server: &AuthorizationServer) -> Value {
         "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "acr", "nonce"],
         "subject_types_supported": ["public"],
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": methods,
-        "token_endpoint_auth_signing_alg_values_supported": AssertionAlg::names(server.fapi2),
-        "id_token_signing_alg_values_supported": [server.keys.signer().alg().name()],
+        "token_endpoint_auth_methods_supported": &methods,
+        "token_endpoint_auth_signing_alg_values_supported": assertion_algs,
+        // Whoever asks about tokens authenticates; a resource server may do so with a secret, whatever the profile says of clients.
+        "introspection_endpoint_auth_methods_supported":
+            AuthMethod::offered(false).iter().filter(|method| **method != AuthMethod::None).map(|method| method.name()).collect::<Vec<_>>(),
+        "introspection_endpoint_auth_signing_alg_values_supported": assertion_algs,
+        "introspection_signing_alg_values_supported": [signed_with],
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": assertion_algs,
+        "id_token_signing_alg_values_supported": [signed_with],
         "dpop_signing_alg_values_supported": server.proof_policy.algs.iter().map(|alg| alg.name()).collect::<Vec<_>>(),
         "require_pushed_authorization_requests": server.requires_par_of_all(),
         "request_parameter_supported": true,
@@ -55,7 +67,7 @@ pub fn document(server: &AuthorizationServer) -> Value {
     without_empty_lists(document)
 }
 
-fn without_empty_lists(document: Value) -> Value {
+pub(super) fn without_empty_lists(document: Value) -> Value {
     match document {
         Value::Object(members) => {
             let kept: Map<String, Value> =

@@ -11,11 +11,13 @@ use crate::service::authorize::SignIn;
 use crate::service::{AuthorizationServer, Issuer};
 
 pub mod authorize;
+pub mod challenge;
 mod cookie;
 mod cors;
 pub mod error;
 pub mod error_page;
 pub mod form;
+pub mod introspect;
 pub mod jwks;
 pub mod management;
 pub mod metadata;
@@ -23,10 +25,13 @@ pub mod nonce;
 pub mod page;
 pub mod par;
 pub mod params;
+pub mod protected_resource;
 pub mod refresh;
 pub mod request;
+pub mod revoke;
 pub mod signin;
 pub mod token;
+pub mod userinfo;
 
 use error::ApiError;
 use params::{BodyKinds, Params};
@@ -65,6 +70,7 @@ impl PublicState {
 pub fn public_routes(state: web::Data<PublicState>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
         let path = state.server.issuer.path().to_owned();
+        let described = Issuer::PROTECTED_RESOURCE;
         let builtin = state.server.authorization.sign_in == SignIn::Builtin;
         let oauth = |path: &str| web::resource(path).wrap(from_fn(cors::cross_origin));
         config
@@ -78,6 +84,17 @@ pub fn public_routes(state: web::Data<PublicState>) -> impl FnOnce(&mut web::Ser
             // A page, not an interface: nothing of it is shared with other origins (RFC 9700 section 2.6).
             .service(web::resource(format!("{path}{}", Issuer::AUTHORIZE)).get(authorize::authorize).default_service(not_a_page()))
             .configure(|config| sign_in_routes(config, &format!("{path}{}", Issuer::SIGN_IN), builtin))
+            .service(oauth(&format!("{path}{}", Issuer::INTROSPECT)).post(introspect::introspect).default_service(not_post()))
+            .service(oauth(&format!("{path}{}", Issuer::REVOKE)).post(revoke::revoke).default_service(not_post()))
+            .service(
+                oauth(&format!("{path}{}", Issuer::USERINFO))
+                    .get(userinfo::userinfo)
+                    .post(userinfo::userinfo)
+                    .default_service(not_get_or_post()),
+            )
+            .service(oauth(&format!("{described}{path}")).get(protected_resource::userinfo).default_service(not_get()))
+            .service(oauth(&format!("{described}{path}{}", Issuer::USERINFO)).get(protected_resource::userinfo).default_service(not_get()))
+            .service(oauth(&format!("{described}/{{tail:.+}}")).get(protected_resource::resource).default_service(not_get()))
             .service(oauth(&format!("{path}{}", Issuer::JWKS)).get(jwks::jwks).default_service(not_get()))
             .service(
                 oauth(&format!("{path}{}", Issuer::NONCE)).get(nonce::nonce).route(web::head().to(nonce::nonce)).default_service(not_get()),
@@ -123,6 +140,10 @@ fn not_a_page() -> actix_web::Route {
     web::to(|state: web::Data<PublicState>| async move { ApiError::method_not_allowed("GET").respond(&state.server, None) })
 }
 
+fn not_get_or_post() -> actix_web::Route {
+    web::to(|state: web::Data<PublicState>| async move { ApiError::method_not_allowed("GET, POST, OPTIONS").respond(&state.server, None) })
+}
+
 async fn not_found(state: web::Data<PublicState>) -> HttpResponse {
-    ApiError::invalid_request_as(StatusCode::NOT_FOUND, "there is nothing at this path").respond(&state.server, None)
+    ApiError::not_found().respond(&state.server, None)
 }

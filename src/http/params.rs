@@ -75,6 +75,11 @@ impl Params {
         parse_form(query)?.without_secrets()
     }
 
+    /// Whether the body of a request says that it is a form.
+    pub fn is_form(request: &HttpRequest) -> bool {
+        media_type(request).is_ok_and(|kind| kind == MediaType::Form)
+    }
+
     /// The value of a parameter.
     pub fn one(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(|values| values.first()).map(String::as_str)

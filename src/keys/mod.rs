@@ -89,6 +89,16 @@ impl Keys {
         json!({ "keys": keys })
     }
 
+    /// Verifies a signature that a key of this directory made, under the name and the algorithm it is published with.
+    ///
+    /// # Errors
+    /// [`NotOurs`] for another key, another algorithm and another signature.
+    pub fn verify(&self, alg: &str, kid: &str, message: &[u8], signature: &[u8]) -> Result<(), NotOurs> {
+        let mut signers = std::iter::once(&*self.active).chain(&self.others);
+        let signer = signers.find(|signer| signer.kid() == kid && signer.alg().name() == alg).ok_or(NotOurs)?;
+        signer.verify(message, signature).map_err(|_| NotOurs)
+    }
+
     /// The key of the MAC in DPoP nonces, the same on every node that shares the directory.
     pub fn nonce_key(&self) -> [u8; 32] {
         *purpose::derive(&self.root, Purpose::Nonces)
@@ -109,6 +119,11 @@ impl std::fmt::Debug for Keys {
         f.debug_struct("Keys").field("active", &self.active).field("others", &self.others).finish_non_exhaustive()
     }
 }
+
+/// No key of this service made the signature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no key of this service made the signature")]
+pub struct NotOurs;
 
 /// Why the keys can't be used. Holds paths, never a byte of a key.
 #[derive(Debug, thiserror::Error)]

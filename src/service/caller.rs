@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use keybound_proofs::{Claim, EpochId, UnixTime};
 
-use crate::service::client_auth::{self, AssertionError, AuthenticatedClient, ClientAuthError, Presented, Reason};
+use crate::service::client_auth::{self, AssertionError, AuthenticatedClient, ClientAuthError, Directory, Presented, Reason};
 use crate::service::{AuthorizationServer, TokenError};
 
 /// A client that may go on. Its assertion, if it sent one, is not used up yet.
@@ -35,8 +35,21 @@ impl AuthorizationServer {
     /// # Errors
     /// [`TokenError::Client`], or [`TokenError::Unavailable`] where the epoch is not known.
     pub(crate) async fn authenticate(&self, presented: Presented<'_>, now: UnixTime) -> Result<Caller, TokenError> {
+        self.authenticate_among(&self.clients, presented, now).await
+    }
+
+    /// Authenticates a caller that is in `directory` and leaves no trace.
+    ///
+    /// # Errors
+    /// As [`AuthorizationServer::authenticate`].
+    pub(crate) async fn authenticate_among(
+        &self,
+        directory: &impl Directory,
+        presented: Presented<'_>,
+        now: UnixTime,
+    ) -> Result<Caller, TokenError> {
         let epoch = self.ledger.epoch()?;
-        match client_auth::authenticate(&self.clients, presented, &self.client_auth, &epoch, now).await {
+        match client_auth::authenticate(directory, presented, &self.client_auth, &epoch, now).await {
             Ok(client) => Ok(Caller { client, epoch: epoch.id }),
             // Not the client's fault, and over as soon as it signs a new one: 503, not `invalid_client`.
             Err(ClientAuthError::Refused { reason: reason @ Reason::Assertion(AssertionError::BeforeEpoch), .. }) => {

@@ -1,5 +1,6 @@
 //! Client authentication (RFC 6749 section 2.3, RFC 7523).
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,26 @@ impl AssertionUse {
     }
 }
 
+/// Where authentication looks clients up.
+pub trait Directory: Sync {
+    /// The client with this identifier, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store can't tell.
+    fn find(&self, id: &ClientId) -> impl Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send;
+
+    /// Whether `client` may authenticate in this way: as it is registered.
+    fn accepts(&self, client: &Client, method: AuthMethod) -> bool {
+        client.auth_method() == method
+    }
+}
+
+impl Directory for ClientRegistry {
+    fn find(&self, id: &ClientId) -> impl Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send {
+        self.find(id)
+    }
+}
+
 /// Finds out which client makes a request, and holds it to the method it is registered for.
 ///
 /// Leaves no trace: the `jti` of an assertion is for the caller to record. `epoch` is the ledger's: after it changed, an
@@ -87,7 +108,7 @@ impl AssertionUse {
 /// # Errors
 /// [`ClientAuthError`]: [`ClientAuthError::Refused`] says why, for the log; what the client is told is coarser.
 pub async fn authenticate(
-    registry: &ClientRegistry,
+    registry: &impl Directory,
     presented: Presented<'_>,
     settings: &ClientAuthSettings,
     epoch: &Epoch,
@@ -114,7 +135,7 @@ pub async fn authenticate(
                 return Err(refused(Reason::OtherClientId));
             }
             let client = registry.find(assertion.client_id()).await?.ok_or(refused(Reason::UnknownClient))?;
-            if client.auth_method() != AuthMethod::PrivateKeyJwt {
+            if !registry.accepts(&client, AuthMethod::PrivateKeyJwt) {
                 return Err(refused(Reason::OtherMethod));
             }
             let used = assertion.verify(&client, settings, epoch, now).map_err(|error| refused(Reason::Assertion(error)))?;
@@ -247,7 +268,7 @@ impl<'a> Presented<'a> {
 }
 
 async fn with_secret(
-    registry: &ClientRegistry,
+    registry: &impl Directory,
     id: &ClientId,
     secret: &[u8],
     method: AuthMethod,
@@ -258,7 +279,7 @@ async fn with_secret(
         return Ok(Err(Reason::UnknownClient));
     };
     let verdict = client.verify_secret(secret);
-    if client.auth_method() != method {
+    if !registry.accepts(&client, method) {
         return Ok(Err(Reason::OtherMethod));
     }
     Ok(verdict.map(|()| AuthenticatedClient { client, method, assertion: None }).map_err(|_| Reason::WrongSecret))

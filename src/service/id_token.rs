@@ -74,7 +74,7 @@ pub enum IdTokenError {
 }
 
 /// Claims that say something about the token, the key or the grant: never taken from what a login application sent.
-const PROTOCOL_CLAIMS: [&str; 19] = [
+pub(super) const PROTOCOL_CLAIMS: [&str; 19] = [
     "iss",
     "sub",
     "aud",

@@ -10,6 +10,7 @@ pub struct Issuer {
     refresh: [TargetUri; 1],
     token: [TargetUri; 1],
     par: [TargetUri; 1],
+    userinfo: [TargetUri; 1],
 }
 
 impl Issuer {
@@ -27,6 +28,7 @@ impl Issuer {
             refresh: endpoint(Self::REFRESH)?,
             token: endpoint(Self::TOKEN)?,
             par: endpoint(Self::PAR)?,
+            userinfo: endpoint(Self::USERINFO)?,
         })
     }
 
@@ -45,6 +47,15 @@ impl Issuer {
     /// Path of the nonce endpoint below the issuer.
     pub const NONCE: &'static str = "/oauth/nonce";
 
+    /// Path of the introspection endpoint below the issuer.
+    pub const INTROSPECT: &'static str = "/oauth/introspect";
+    /// Path of the revocation endpoint below the issuer.
+    pub const REVOKE: &'static str = "/oauth/revoke";
+    /// Path of the userinfo endpoint below the issuer.
+    pub const USERINFO: &'static str = "/oauth/userinfo";
+    /// Where the metadata of a protected resource begins, between its host and its path (RFC 9728 section 3).
+    pub const PROTECTED_RESOURCE: &'static str = "/.well-known/oauth-protected-resource";
+
     /// The identifier.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -58,6 +69,16 @@ impl Issuer {
     /// The absolute URL of a path below the issuer.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.text)
+    }
+
+    /// Scheme, host and port: the identifier without its path.
+    pub fn origin(&self) -> &str {
+        &self.text[..self.text.len() - self.path.len()]
+    }
+
+    /// Where the metadata of the resource at `path` of this origin is (RFC 9728 section 3.1).
+    pub fn protected_resource_metadata(&self, path: &str) -> String {
+        format!("{}{}{path}", self.origin(), Self::PROTECTED_RESOURCE)
     }
 
     /// What `htu` must be at the refresh endpoint.
@@ -74,11 +95,26 @@ impl Issuer {
     pub fn par_targets(&self) -> &[TargetUri] {
         &self.par
     }
+
+    /// What `htu` must be at the userinfo endpoint.
+    pub fn userinfo_targets(&self) -> &[TargetUri] {
+        &self.userinfo
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// PRM-01
+    #[test]
+    fn the_metadata_of_a_resource_stands_between_host_and_path() {
+        let issuer = Issuer::new("https://as.example.com/tenant/a").expect("an issuer");
+        assert_eq!(issuer.origin(), "https://as.example.com");
+        let url = issuer.protected_resource_metadata("/tenant/a/oauth/userinfo");
+        assert_eq!(url, "https://as.example.com/.well-known/oauth-protected-resource/tenant/a/oauth/userinfo");
+        assert_eq!(Issuer::new("https://as.example.com").expect("an issuer").origin(), "https://as.example.com");
+    }
 
     #[test]
     fn the_path_is_what_follows_the_authority() {

@@ -12,6 +12,7 @@ use crate::keys::Keys;
 use crate::store::{Ephemerals, Families, StoreHealth};
 use crate::telemetry::Events;
 
+pub mod access;
 pub mod access_token;
 pub mod authorize;
 pub mod caller;
@@ -27,6 +28,8 @@ pub mod grants;
 pub(crate) mod handle;
 pub mod id_token;
 pub mod interaction;
+pub mod introspect;
+pub mod introspectors;
 pub mod issuer;
 pub mod key_change;
 pub mod par;
@@ -34,6 +37,9 @@ pub mod proof;
 pub mod refresh;
 pub mod refresh_token;
 mod request_object;
+pub mod revoke;
+pub mod userinfo;
+pub mod verify_token;
 
 pub use error::TokenError;
 pub use issuer::Issuer;
@@ -41,7 +47,9 @@ pub use issuer::Issuer;
 use authorize::AuthorizationSettings;
 use client_auth::ClientAuthSettings;
 use clients::ClientRegistry;
+use introspectors::ResourceCredentials;
 use refresh_token::RefreshTokens;
+use verify_token::VerifiedTokens;
 
 /// The authorization server: everything a use case needs, wired once.
 pub struct AuthorizationServer {
@@ -79,6 +87,10 @@ pub struct AuthorizationServer {
     pub authorization: AuthorizationSettings,
     /// Registered types of authorization details.
     pub details_types: DetailsTypes,
+    /// What resource servers authenticate with when they ask about tokens.
+    pub resource_credentials: ResourceCredentials,
+    /// Access tokens whose signature was checked before.
+    pub verified_tokens: VerifiedTokens,
     /// Lifetimes of tokens.
     pub lifetimes: Lifetimes,
     /// Whether the FAPI 2.0 profile is in force.
@@ -107,6 +119,11 @@ impl AuthorizationServer {
     /// [`LedgerError::Unavailable`] where the epoch is not known.
     pub fn fresh_nonce(&self, now: UnixTime) -> Result<String, LedgerError> {
         Ok(self.nonces.mint(NonceRole::AuthorizationServer, &self.ledger.epoch()?.id, now))
+    }
+
+    /// Whether a proof without a nonce would be refused now. Where the epoch is not known nothing is accepted anyway.
+    pub fn demands_nonce(&self, now: UnixTime) -> bool {
+        self.ledger.epoch().is_ok_and(|epoch| self.nonce_rule(epoch).demands_nonce(now, self.proof_policy.replay_window()))
     }
 
     fn nonce_rule(&self, epoch: Epoch) -> NonceRule<'_> {

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use keybound_proofs::{
-    ClaimAnswer, Expected, FreshProof, LedgerError, ProofError, SpendError, TargetUri, UnixTime, UnverifiedProof, VerifiedProof,
+    Ath, ClaimAnswer, Expected, FreshProof, LedgerError, ProofError, SpendError, TargetUri, UnixTime, UnverifiedProof, VerifiedProof,
 };
 
 use crate::service::caller::Caller;
@@ -28,6 +28,30 @@ impl AuthorizationServer {
     /// # Errors
     /// [`TokenError::Proof`], [`TokenError::NonceNeeded`], or [`TokenError::Unavailable`] where the epoch is not known.
     pub(crate) fn verify_proof(&self, presented: &PresentedProof<'_>, now: UnixTime) -> Result<Option<VerifiedProof>, TokenError> {
+        self.check_proof(presented, None, now)
+    }
+
+    /// The same for a request that uses the access token with this hash: the proof must name it (DPOP-4.2-07).
+    ///
+    /// NOT checked: whether the token is bound to the key of the proof.
+    ///
+    /// # Errors
+    /// As [`AuthorizationServer::verify_proof`].
+    pub(crate) fn verify_proof_of_use(
+        &self,
+        presented: &PresentedProof<'_>,
+        access_token: &Ath,
+        now: UnixTime,
+    ) -> Result<Option<VerifiedProof>, TokenError> {
+        self.check_proof(presented, Some(access_token), now)
+    }
+
+    fn check_proof(
+        &self,
+        presented: &PresentedProof<'_>,
+        access_token: Option<&Ath>,
+        now: UnixTime,
+    ) -> Result<Option<VerifiedProof>, TokenError> {
         if presented.header_values.is_empty() {
             return Ok(None);
         }
@@ -38,7 +62,7 @@ impl AuthorizationServer {
             policy: &self.proof_policy,
             method: presented.method,
             targets: presented.targets,
-            access_token: None,
+            access_token,
             nonce: self.nonce_rule(epoch),
             realm: &self.realm,
         };
@@ -84,10 +108,10 @@ impl AuthorizationServer {
         Ok((fresh, effect.map_err(Into::into)?))
     }
 
-    /// Spends one proof.
+    /// Spends a proof: the last check, and the first trace.
     ///
     /// # Errors
-    /// [`TokenError::Replayed`], and [`TokenError::NonceNeeded`] where the epoch moved meanwhile.
+    /// [`TokenError::Replayed`], [`TokenError::NonceNeeded`] where the epoch moved meanwhile, [`TokenError::Unavailable`].
     pub(crate) async fn spend(&self, proof: VerifiedProof, now: UnixTime) -> Result<FreshProof, TokenError> {
         let jkt = *proof.jkt();
         match proof.spend(&*self.ledger, now).await {
@@ -97,6 +121,17 @@ impl AuthorizationServer {
                 Err(TokenError::Replayed)
             }
             Err(SpendError::Ledger(error)) => Err(self.ledger_trouble(error, now)),
+        }
+    }
+
+    /// Uses up the assertion of a client where no proof has a part, so that no nonce could help.
+    ///
+    /// # Errors
+    /// [`TokenError::AssertionReplayed`], [`TokenError::Unavailable`].
+    pub(crate) async fn spend_assertion_alone(&self, caller: &Caller, now: UnixTime) -> Result<(), TokenError> {
+        match self.spend_assertion(caller, now).await {
+            Err(TokenError::NonceNeeded { .. }) => Err(TokenError::Unavailable("the replay epoch moved".to_owned())),
+            other => other,
         }
     }
 

@@ -66,6 +66,11 @@ pub enum Event {
         /// Why.
         reason: RevokeReason,
     },
+    /// An access token that belongs to no grant was put out of use.
+    AccessTokenRevoked {
+        /// The client it was issued to.
+        client_id: ClientId,
+    },
     /// A superseded refresh token was presented, and the family was left alone.
     ReuseRefused {
         /// The grant.

@@ -33,20 +33,22 @@ const REQUIREMENTS: &[(&str, &[&str])] = &[
     ("FAPI-AS", &["11", "12"]),
     ("FAPI-AZ", &["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "14"]),
     ("PKJ", &["01", "02", "03", "04", "05", "06", "07", "08"]),
+    ("RS", &["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13"]),
+    ("INT", &["01", "02", "03", "04", "05", "06", "07", "08"]),
+    ("REV", &["01", "02", "03", "04"]),
+    ("AT", &["01", "02", "03", "04", "05"]),
+    ("PRM", &["01", "02", "03", "04", "05"]),
+    ("FAPI-RS", &["01", "02", "03", "04", "05"]),
 ];
 
 /// The requirements that no test can hold yet, or ever, and why.
 const WITHOUT_TEST: &[(&str, &str)] = &[
     ("TOK-10", "access tokens are not bound to client certificates: there is no mutual TLS"),
-    ("CNF-02", "judged at resources; the gateway listener comes later"),
-    ("CNF-03", "judged at resources; the gateway listener comes later"),
-    ("CNF-04", "there is no introspection endpoint yet"),
-    ("CNF-05", "there is no introspection endpoint yet"),
-    ("NON-07", "the form of the challenge at resources; the gateway listener comes later"),
     ("TEP-13", "rate limits come later"),
     ("BCP-10", "a duty of the proxy in front; shipped configurations come later"),
     ("BCP-11", "a duty of whoever names clients and end users"),
     ("HTU-10", "a warning about one library, which is not used"),
+    ("PRM-04", "there is no signed metadata"),
     ("SEC-09", "advice about lifetimes; the default of five minutes is held by `a_refresh_gives_a_bound_token`"),
 ];
 

@@ -1,5 +1,6 @@
 //! The service from outside, over HTTP, on both stores: one file per concern, requirement IDs in the doc comments.
 
+mod access;
 mod authorize;
 mod claims_time;
 mod client_auth;
@@ -11,6 +12,7 @@ mod details;
 mod errors;
 mod fapi2;
 mod htu;
+mod introspection;
 mod jose;
 mod key_change;
 mod management;
@@ -18,9 +20,12 @@ mod metadata;
 mod nonce;
 mod par;
 mod proof_header;
+mod protected_resource;
 mod refresh;
+mod revocation;
 mod signin;
 mod token_endpoint;
+mod userinfo;
 mod wire_rules;
 
 use keybound_testkit::{Answer, Endpoint, Proof, Service, Session, Settings, Store};

@@ -117,7 +117,7 @@ impl AuthMethod {
         if fapi2 { &[Self::PrivateKeyJwt] } else { &[Self::None, Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt] }
     }
 
-    pub(super) const fn uses_secret(self) -> bool {
+    pub(crate) const fn uses_secret(self) -> bool {
         matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
     }
 }
