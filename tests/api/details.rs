@@ -98,7 +98,7 @@ async fn a_grant_holds_what_its_types_want(store: Store) {
     }
 }
 
-/// RAR-03, RAR-04, RAR-05, RAR-06, BCP-04: each member by its own rule, for one access token; the grant stays as it is.
+/// RAR-03, RAR-04, RAR-05, RAR-06, BCP-04, FAPI-AS-14: each member by its own rule, for one access token; the grant stays as it is.
 async fn a_refresh_narrows_by_the_rules_of_the_type(store: Store) {
     let service = start(store).await;
     for endpoint in Endpoint::ALL {
@@ -202,7 +202,7 @@ async fn a_token_carries_the_entries_for_its_audience(store: Store) {
     assert_eq!(access_claims(&tokens)["authorization_details"], json!([payment()]));
 }
 
-/// RAR-02, RAR-03, RAR-06: at PAR by the schema; what the end user agrees to and what the code gives is never more than asked.
+/// RAR-02, RAR-03, RAR-06, RAR-07: at PAR by the schema; what the end user agrees to and what the code gives is never more than asked.
 async fn a_code_carries_what_was_agreed_to(store: Store) {
     let app = json!({"client_id": "bank-web", "grant_types": ["authorization_code", "refresh_token"], "redirect_uris": [REDIRECT_URI],
         "scope": "accounts openid", "authorization_details_types": ["account_information", "payment_initiation"]});

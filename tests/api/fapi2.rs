@@ -78,7 +78,7 @@ impl Fapi {
     }
 }
 
-/// FAPI-AS-01, FAPI-CR-01: the metadata offers what the profile allows, and nothing else.
+/// FAPI-AS-01, FAPI-AS-02, FAPI-CR-01: the metadata offers what the profile allows, and nothing else.
 async fn metadata_offers_nothing_else(store: Store) {
     let fapi = start(store).await;
     for path in ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
@@ -292,7 +292,7 @@ async fn a_nonce_challenge_keeps_the_assertion(store: Store) {
     }
 }
 
-/// FAPI-AZ-01, FAPI-AZ-02, FAPI-AZ-04, FAPI-AZ-07, FAPI-AZ-10, FAPI-AZ-14, TOK-02: the whole flow, whatever the order of the scope,
+/// FAPI-AZ-01, FAPI-AZ-02, FAPI-AZ-04, FAPI-AZ-07, FAPI-AZ-10, FAPI-AZ-11, FAPI-AZ-14, TOK-02: the whole flow, whatever the order of the scope,
 /// without state, without nonce, with a nonce of 64 characters, a longer one, and a long state.
 async fn the_code_flow_leads_to_bound_tokens(store: Store) {
     let fapi = start(store).await;
@@ -337,7 +337,7 @@ async fn only_pushed_requests_are_taken(store: Store) {
     request_uri(&call.send(&fapi.service).await);
 }
 
-/// FAPI-AZ-01, FAPI-AZ-05, FAPI-AZ-06, FAPI-AZ-08, PAR-02, PKCE-01, TEP-03: judged when it is pushed.
+/// FAPI-AS-07, FAPI-AZ-01, FAPI-AZ-05, FAPI-AZ-06, FAPI-AZ-08, PAR-02, PKCE-01, TEP-03: judged when it is pushed.
 async fn a_pushed_request_is_judged_by_the_profile(store: Store) {
     let fapi = start(store).await;
     let flow = || fapi.flow();

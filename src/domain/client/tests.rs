@@ -145,7 +145,7 @@ fn keys_may_be_given_as_json_text() {
     assert!(validate(json!({"client_id": "a", "jwks": "{\"keys\":[],\"keys\":[]}"})).is_err());
 }
 
-/// PKJ-06, JOSE-06
+/// PKJ-06, JOSE-06, FAPI-CR-02
 #[test]
 fn rs256_needs_registration_and_rsa_keys_need_2048_bits() {
     let rsa = |bits| {
