@@ -319,7 +319,7 @@ fn the_credentials_of_a_resource_are_checked_as_a_client_s_are() {
     let key = "kty = \"OKP\", crv = \"Ed25519\", x = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"";
     let jwks = format!("jwks = {{ keys = [{{ {key} }}] }}");
     assert!(resource("accounts", &jwks).is_ok());
-    assert!(said(resource("accounts", "client_secret = \"short\"")).starts_with("resource.0.client_secret:"));
+    assert!(said(resource("accounts", "client_secret = \"\"")).starts_with("resource.0.client_secret:"));
     assert!(said(resource("accounts", "jwks = { keys = [] }")).starts_with("resource.0.jwks:"));
     assert!(said(resource("accounts", &format!("{secret}\n{jwks}"))).starts_with("resource.0.client_secret:"));
     assert!(said(resource("app", secret)).starts_with("resource.0.id:"));

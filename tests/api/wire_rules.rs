@@ -164,13 +164,9 @@ async fn wire_rule_08_the_listed_algorithms_are_the_accepted_ones(store: Store) 
     let service = start(store, "off").await;
     let listed = service.get("/.well-known/openid-configuration").await.json()["dpop_signing_alg_values_supported"].clone();
     assert_eq!(listed, json!(["ES256", "ES384", "PS256", "EdDSA", "Ed25519"]));
-    for (key, alg) in [
-        (Key::es256(), "ES256"),
-        (Key::es384(), "ES384"),
-        (Key::ps256(), "PS256"),
-        (Key::ed25519(), "EdDSA"),
-        (Key::ed25519(), "Ed25519"),
-    ] {
+    for (key, alg) in
+        [(Key::es256(), "ES256"), (Key::es384(), "ES384"), (Key::ps256(), "PS256"), (Key::ed25519(), "EdDSA"), (Key::ed25519(), "Ed25519")]
+    {
         let session = service.session_with("spa", key, json!({})).await;
         let proof = session.proof(Endpoint::Token).header("alg", alg).sign(&session.key);
         let tokens = session.call(Endpoint::Token).proof(proof).send(&service).await.tokens();
@@ -213,7 +209,8 @@ async fn wire_rule_10_each_way_to_authenticate_works_as_clients_write_it(store: 
         claims["aud"] = aud;
         assertion(&keybound_testkit::service::signer_key(), &claims)
     };
-    let with = |signed: String| call.clone().set("client_assertion_type", ASSERTION_TYPE).set("client_assertion", signed).prove(&session.key);
+    let with =
+        |signed: String| call.clone().set("client_assertion_type", ASSERTION_TYPE).set("client_assertion", signed).prove(&session.key);
     let endpoint = format!("{}/oauth/token", service.issuer());
     with(signed(json!(endpoint))).send(&service).await.refused(401, "invalid_client");
     with(signed(json!(service.issuer()))).send(&service).await.tokens();
@@ -256,7 +253,8 @@ async fn wire_rule_12_pages_of_any_origin_may_call_all_but_the_authorization_end
         assert!(answer.status < 300, "{path}: {answer}");
         lists(&answer, "Access-Control-Allow-Headers", &["DPoP", "Authorization", "Content-Type"]);
         assert!(answer.header("Access-Control-Max-Age").is_some(), "{path}: {answer}");
-        let answer = service.send(&Request::new("POST", &format!("/oauth/{path}")).header(origin.0, origin.1).form::<&str, &str>(&[])).await;
+        let answer =
+            service.send(&Request::new("POST", &format!("/oauth/{path}")).header(origin.0, origin.1).form::<&str, &str>(&[])).await;
         assert!(answer.header("Access-Control-Allow-Origin").is_some(), "{path}: {answer}");
         lists(&answer, "Access-Control-Expose-Headers", &["DPoP-Nonce", "WWW-Authenticate"]);
         assert_eq!(answer.header("Access-Control-Allow-Credentials"), None, "{path}: {answer}");

@@ -26,7 +26,7 @@ pub(super) fn is_origin(text: &str) -> bool {
     let own_port = if text.starts_with("https://") { ":443" } else { ":80" };
     let Some((_, authority)) = text.split_once("://") else { return false };
     let canonical = !authority.ends_with(own_port) && !authority.ends_with(':') && !text.bytes().any(|byte| byte.is_ascii_uppercase());
-    canonical && !authority.contains(['/', '?']) && is_web_uri(text)
+    canonical && !authority.contains(['/', '?', '*']) && is_web_uri(text)
 }
 
 /// The host of what follows the scheme, without its port; `None` where there is none, or a user name.

@@ -32,6 +32,10 @@ fn payment() -> Value {
 }
 
 fn with(mut entry: Value, pointer: &str, value: Value) -> Value {
+    if let Some(place) = entry.pointer_mut(pointer) {
+        *place = value;
+        return entry;
+    }
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     entry.pointer_mut(parent).unwrap()[name] = value;
     entry
