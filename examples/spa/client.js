@@ -135,8 +135,9 @@ export class Client {
   }
 
   #transmit(method, url, { headers, body }) {
-    // The browser adds the cookie of the refresh token where there is one; script never sees it.
-    const credentials = this.config.cookie && method === 'POST' ? 'include' : 'omit'
+    // Two endpoints take the refresh token from a cookie, and give the next one in a cookie: the browser's business, which script never sees.
+    const takesCookies = [this.server.token_endpoint, `${this.config.issuer}/oauth/refresh`].includes(url)
+    const credentials = this.config.cookie && takesCookies ? 'include' : 'omit'
     return fetch(url, { method, headers, body, credentials })
   }
 

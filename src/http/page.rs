@@ -59,8 +59,8 @@ pub fn see_other(location: &str) -> HttpResponse {
 /// 400 for a person whose browser can't be sent back to the application. Never a redirect: this server is no one's redirector.
 pub fn refused(status: StatusCode, code: &str, description: &str) -> HttpResponse {
     let main = format!(
-        "<h1>This sign-in can not go on</h1>\n<p>The application that sent you here made a request that this server does not accept. \
-         Nothing was shared with it.</p>\n<p>Go back to the application and start again. If it happens again, tell its makers:</p>\n\
+        "<h1>This sign-in can not go on</h1>\n<p>Nothing was shared with the application that sent you here.</p>\n\
+         <p>Go back to it and start again. If that does not help, tell its makers:</p>\n\
          <dl>\n<dt>Error</dt>\n<dd><code>{}</code></dd>\n<dt>Reason</dt>\n<dd>{}</dd>\n</dl>",
         escape(code),
         escape(description)
@@ -90,8 +90,8 @@ dl{margin:.5rem 0;display:grid;grid-template-columns:max-content 1fr;gap:.25rem 
 dt{color:var(--quiet)}
 dd{margin:0}
 code{font:.95em ui-monospace,monospace}
-.quiet{color:var(--quiet)}
-.note{padding:.6rem .8rem;border-radius:.5rem;background:var(--warn);color:var(--on-warn)}
+.quiet{color:var(--quiet);margin:1.25rem 0 0}
+.note{margin:1rem 0;padding:.6rem .8rem;border-radius:.5rem;background:var(--warn);color:var(--on-warn)}
 .error{color:var(--bad);font-weight:600}
 label{display:block;margin:1.25rem 0 .3rem;font-weight:600}
 input[type=text]{width:100%;padding:.6rem .7rem;font:inherit;color:inherit;background:transparent;border:1px solid var(--quiet);border-radius:.5rem}
