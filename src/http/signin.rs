@@ -22,10 +22,7 @@ use crate::service::interaction::{Acceptance, InteractionError, OpenInteraction,
 
 /// Shows who asks for what, a field for a user name, and two buttons.
 pub async fn show(request: HttpRequest, state: web::Data<PublicState>) -> HttpResponse {
-    let interaction = match interaction_of(&request) {
-        Ok(interaction) => interaction,
-        Err(answer) => return answer,
-    };
+    let Some(interaction) = interaction_of(&request) else { return refuse(&InteractionError::Unknown) };
     match state.server.interaction(&interaction, state.server.clock.now()).await {
         Ok(open) => form(&state, &interaction, &open, StatusCode::OK, None),
         Err(error) => refuse(&error),
@@ -34,10 +31,7 @@ pub async fn show(request: HttpRequest, state: web::Data<PublicState>) -> HttpRe
 
 /// Takes the answer of the person, and sends the browser back to the client.
 pub async fn answer(request: HttpRequest, body: web::Payload, state: web::Data<PublicState>) -> HttpResponse {
-    let interaction = match interaction_of(&request) {
-        Ok(interaction) => interaction,
-        Err(answer) => return answer,
-    };
+    let Some(interaction) = interaction_of(&request) else { return refuse(&InteractionError::Unknown) };
     let params = match read_params(&request, body, BodyKinds::Form, &state).await {
         Ok(params) => params,
         Err(error) => return refused(error.status(), error.code().as_str(), error.description()),
@@ -73,10 +67,9 @@ pub async fn answer(request: HttpRequest, body: web::Payload, state: web::Data<P
     }
 }
 
-fn interaction_of(request: &HttpRequest) -> Result<String, HttpResponse> {
+fn interaction_of(request: &HttpRequest) -> Option<String> {
     let params = Params::from_query(request.query_string());
-    let named = params.ok().and_then(|params| params.one("interaction").map(str::to_owned));
-    named.ok_or_else(|| refuse(&InteractionError::Unknown))
+    params.ok().and_then(|params| params.one("interaction").map(str::to_owned))
 }
 
 fn user_name(params: &Params) -> Option<String> {

@@ -122,7 +122,7 @@ impl AuthorizationServer {
         }
         let kept_alive = self.move_on(&kept, &kept.bytes, Self::INTERACTION_LIFETIME + GRACE, now).await?;
         let live = kept_alive == Swapped::Done;
-        Ok(live.then(|| (kept.name, kept.record.request)))
+        Ok(live.then_some((kept.name, kept.record.request)))
     }
 
     /// Uses a pushed request up in the name of one sign-in; tells whether it is that sign-in's.

@@ -180,7 +180,7 @@ impl CodeFlow {
     /// Where there is none, or anything is missing.
     pub fn code_of(&self, answer: &str) -> String {
         let answer = self.answer(answer);
-        assert!(answer.get("error").is_none(), "{answer:?}");
+        assert!(!answer.contains_key("error"), "{answer:?}");
         let code = answer.get("code").unwrap_or_else(|| panic!("no code in {answer:?}"));
         assert!(code.starts_with("kbc_") && code.len() == 47, "{code}");
         code.clone()
