@@ -10,17 +10,23 @@ use keybound_proofs::{Ledger, MalformedUri, Nonces, ProofPolicy, Realm, UnixTime
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, OsEntropy, Stopwatch, SystemClock};
-use crate::config::{self, Config, NoncePolicy, Profile, StoreKind};
+use crate::config::{self, Config, NoncePolicy, Profile, Registration, RegistrationMode, StoreKind};
 use crate::domain::DetailsTypes;
 use crate::domain::client::InvalidClientMetadata;
 use crate::domain::details_types::BadDetailsType;
 use crate::domain::resource::{Resource, Resources};
+use crate::domain::{ClientId, FetchUrl, Scope};
+use crate::fetch::{KeySets, KeySource, Reach};
 use crate::http::management::{ManagementState, management_routes};
 use crate::http::{PublicState, RequestLimits, public_routes};
 use crate::keys::{KeyError, Keys};
 use crate::service::authorize::{AuthorizationSettings, SignIn};
 use crate::service::client_auth::ClientAuthSettings;
+use crate::service::client_documents::ClientDocuments;
+use crate::service::client_keys::ClientKeys;
 use crate::service::clients::{ClientRegistry, RegistryError};
+use crate::service::registration::RegistrationSettings;
+use crate::service::trusted_issuers::{TrustedIssuer, TrustedIssuers};
 use crate::service::verify_token::VerifiedTokens;
 use crate::service::{AuthorizationServer, Issuer, Lifetimes};
 use crate::store::embedded::{self, Embedded, EmbeddedEphemerals, EmbeddedLedger, EmbeddedOptions};
@@ -192,6 +198,9 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         let client = metadata.clone().validate(fapi2, &mut OsEntropy);
         configured.push(client.map_err(|reason| StartError::Client { position: index + 1, reason })?);
     }
+    let documents_reach = if config.client_metadata_documents.allow_loopback { Reach::PublicOrLoopback } else { Reach::Public };
+    let documents = config.client_metadata_documents.enabled.then(|| ClientDocuments::new(documents_reach, offered_scope(config), fapi2));
+    let key_sets = KeySets::new();
     let default_audience = config.default_audience().to_owned();
     let resources = config.resource.iter().map(|one| Resource {
         id: one.id.clone(),
@@ -220,13 +229,16 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         ephemerals,
         ledger,
         health,
-        clients: ClientRegistry::new(configured, records, fapi2)?,
+        clients: ClientRegistry::new(configured, records, fapi2)?.with_documents(documents),
+        registration: registration(config),
+        trusted_issuers: TrustedIssuers::new(trusted_issuers(config), key_sets.clone(), fapi2),
         client_auth: ClientAuthSettings {
             issuer: issuer.as_str().to_owned(),
             endpoint_urls: [Issuer::TOKEN, Issuer::REFRESH, Issuer::PAR, Issuer::INTROSPECT, Issuer::REVOKE]
                 .map(|path| issuer.url(path))
                 .to_vec(),
             realm: Realm::new(issuer.as_str()),
+            keys: ClientKeys::new(key_sets.clone(), documents_reach),
         },
         refresh_tokens: keys.refresh_tokens(issuer.as_str()),
         keys,
@@ -285,6 +297,42 @@ fn proof_policy(config: &Config) -> ProofPolicy {
         trust_nonce_time: config.dpop.trust_nonce_time,
         ..ProofPolicy::default()
     }
+}
+
+fn registration(config: &Config) -> Option<RegistrationSettings> {
+    let Registration { mode, token, max_clients, max_per_minute, .. } = &config.registration;
+    let token = match mode {
+        RegistrationMode::Off => return None,
+        RegistrationMode::Token => token.clone(),
+        RegistrationMode::Open => None,
+    };
+    Some(RegistrationSettings::new(token, *max_clients, *max_per_minute, offered_scope(config)))
+}
+
+/// The configuration was checked: what can't be read here was refused there.
+fn trusted_issuers(config: &Config) -> impl Iterator<Item = TrustedIssuer> {
+    config.trusted_issuer.iter().filter_map(|one| {
+        let keys = match (&one.jwks_uri, &one.jwks) {
+            (Some(url), _) => KeySource::Published { url: FetchUrl::parse(url).ok()?, reach: Reach::Operator },
+            (None, Some(jwks)) => KeySource::Inline(config::trusted_keys(jwks).ok()?.into()),
+            (None, None) => return None,
+        };
+        Some(TrustedIssuer {
+            issuer: one.issuer.clone(),
+            keys,
+            audience: one.audience.clone().unwrap_or_else(|| config.issuer.as_str().to_owned()),
+            subject_claim: one.subject_claim.clone().unwrap_or_else(|| "sub".to_owned()),
+            clients: one.clients.iter().filter_map(|id| ClientId::new(id.as_str()).ok()).collect(),
+            default_scope: one.scopes.clone(),
+            bound_subject_without_proof: one.bound_subject_without_proof,
+        })
+    })
+}
+
+/// Every scope there is: what a client may ask for that names none when it introduces itself.
+fn offered_scope(config: &Config) -> Scope {
+    let of_resources = config.resource.iter().flat_map(|resource| resource.scopes.iter());
+    ["openid", "offline_access"].into_iter().chain(of_resources).collect()
 }
 
 /// A step of the wall clock makes the ledger's memory of times worthless: a new epoch begins.

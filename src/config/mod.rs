@@ -22,9 +22,10 @@ pub use error::ConfigError;
 pub use overlay::Flags;
 pub use sections::{
     AuthorizationDetailsType, Authorize, ClientMetadataDocuments, Dpop, Durability, Interaction, Keys, Limits, Listen, Listener, Log,
-    LogFormat, LogLevel, Management, NoncePolicy, Profile, Resource, Store, StoreKind, Tokens, Topology, TrustedIssuer,
-    UpstreamAuthorization,
+    LogFormat, LogLevel, Management, NoncePolicy, Profile, Registration, RegistrationMode, Resource, Store, StoreKind, Tokens, Topology,
+    TrustedIssuer, UpstreamAuthorization,
 };
+pub use validate::trusted_keys;
 
 /// Everything the service can be told.
 ///
@@ -57,6 +58,8 @@ pub struct Config {
     pub resource: Vec<Resource>,
     /// Clients that are named by the URL of their metadata.
     pub client_metadata_documents: ClientMetadataDocuments,
+    /// Clients that register themselves.
+    pub registration: Registration,
     /// Rules for types of authorization details (RFC 9396). Default none.
     pub authorization_details_type: Vec<AuthorizationDetailsType>,
     /// Issuers whose tokens may be exchanged (RFC 8693). Default none.
@@ -119,6 +122,7 @@ impl Default for Config {
             client: Vec::new(),
             resource: Vec::new(),
             client_metadata_documents: ClientMetadataDocuments::default(),
+            registration: Registration::default(),
             authorization_details_type: Vec::new(),
             trusted_issuer: Vec::new(),
             interaction: Interaction::default(),

@@ -345,6 +345,41 @@ pub struct ClientMetadataDocuments {
     pub allow_loopback: bool,
 }
 
+/// `[registration]`: clients that register themselves (RFC 7591).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registration {
+    /// Who may register. Default `off`.
+    pub mode: RegistrationMode,
+    /// The initial access token that `mode = "token"` asks for: 16 characters at least. Default none.
+    pub token: Option<Secret<String>>,
+    /// A file that holds the token, instead of `token`. After [`Config::load`](crate::config::Config::load) the token is in `token`.
+    pub token_file: Option<PathBuf>,
+    /// How many clients may have registered themselves, 1 to 100000. Default 1000.
+    pub max_clients: usize,
+    /// How many clients one node registers in a minute, 1 to 10000. Default 30.
+    pub max_per_minute: u32,
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self { mode: RegistrationMode::Off, token: None, token_file: None, max_clients: 1000, max_per_minute: 30 }
+    }
+}
+
+/// Who may register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistrationMode {
+    /// Nobody: there is no registration endpoint.
+    #[default]
+    Off,
+    /// Whoever has the initial access token.
+    Token,
+    /// Everybody. Such a client can't act on its own behalf.
+    Open,
+}
+
 /// An `[[authorization_details_type]]` (RFC 9396).
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -371,10 +406,10 @@ pub struct AuthorizationDetailsType {
 pub struct TrustedIssuer {
     /// The `iss` of its tokens.
     pub issuer: String,
-    /// Where its keys are. Default none.
+    /// Where its keys are: an https URL in normal form (http on loopback only). Either this or `jwks`.
     #[serde(default)]
     pub jwks_uri: Option<String>,
-    /// Its keys. Default none.
+    /// Its keys, as a JWK Set.
     #[serde(default)]
     pub jwks: Option<toml::Table>,
     /// The `aud` that its tokens must have. Default: this service's issuer.
@@ -383,9 +418,16 @@ pub struct TrustedIssuer {
     /// The claim that names the subject. Default `sub`.
     #[serde(default)]
     pub subject_claim: Option<String>,
-    /// The clients that may exchange its tokens. Default none.
+    /// The clients that may exchange its tokens, by `client_id`. Default none.
     #[serde(default)]
     pub clients: Vec<String>,
+    /// The scope of its tokens that have no `scope` and no `scp` claim. Default none: what comes out of them has no scope either.
+    #[serde(default, deserialize_with = "scopes")]
+    pub scopes: Scope,
+    /// Whether its tokens that are bound to a key may be exchanged without a proof of that key. Default false. Needed for tokens that
+    /// are bound to a client certificate, which can't be shown here.
+    #[serde(default)]
+    pub bound_subject_without_proof: bool,
 }
 
 /// `[interaction]`.

@@ -294,8 +294,6 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
         ("store.topology", "cluster"),
         ("store.sentinel_master", "mymaster"),
         ("store.durability", "strict"),
-        ("client_metadata_documents.enabled", "true"),
-        ("trusted_issuer", r#"[{"issuer":"https://other.example.com"}]"#),
     ] {
         let refused = said(with("", &[], &[(key, value)]));
         assert!(refused.starts_with(key) && refused.contains("not supported yet"), "{refused}");
@@ -324,6 +322,52 @@ fn the_credentials_of_a_resource_are_checked_as_a_client_s_are() {
     assert!(said(resource("accounts", &format!("{secret}\n{jwks}"))).starts_with("resource.0.client_secret:"));
     assert!(said(resource("app", secret)).starts_with("resource.0.id:"));
     assert!(resource("app", "").is_ok());
+}
+
+#[test]
+fn registration_needs_a_token_exactly_where_it_asks_for_one() {
+    let token = ("registration.token", "0123456789abcdef");
+    for (mode, with_token, without) in [("off", false, true), ("token", true, false), ("open", false, true)] {
+        assert_eq!(with("", &[], &[("registration.mode", mode), token]).is_ok(), with_token, "{mode}");
+        assert_eq!(with("", &[], &[("registration.mode", mode)]).is_ok(), without, "{mode}");
+    }
+    let short = [("registration.mode", "token"), ("registration.token", "0123456789abcde")];
+    assert!(said(with("", &[], &short)).contains("at least 16"));
+    for (key, low, high) in [("registration.max_clients", 1, 100_000), ("registration.max_per_minute", 1, 10_000)] {
+        for (value, good) in [(low - 1, false), (low, true), (high, true), (high + 1, false)] {
+            assert_eq!(with("", &[], &[(key, &value.to_string())]).is_ok(), good, "{key} = {value}");
+        }
+    }
+}
+
+#[test]
+fn metadata_documents_are_switched_on_before_loopback_is() {
+    let enabled = ("client_metadata_documents.enabled", "true");
+    let loopback = ("client_metadata_documents.allow_loopback", "true");
+    with("", &[], &[enabled, loopback]).unwrap();
+    assert!(said(with("", &[], &[loopback])).starts_with("client_metadata_documents.allow_loopback:"));
+}
+
+#[test]
+fn a_trusted_issuer_is_someone_else_with_keys_in_one_place() {
+    let trusted = |text: &str| from_file(&format!("[[trusted_issuer]]\n{text}\n"));
+    let other = "issuer = \"https://idp.example.com\"";
+    let published = format!("{other}\njwks_uri = \"https://idp.example.com/jwks\"");
+    trusted(&published).unwrap();
+    for (text, key) in [
+        (other.to_owned(), "jwks_uri"),
+        (format!("{published}\njwks = {{ keys = [] }}"), "jwks_uri"),
+        (format!("{other}\njwks = {{ keys = [] }}"), "jwks"),
+        (format!("{other}\njwks_uri = \"http://idp.example.com/jwks\""), "jwks_uri"),
+        ("issuer = \"\"\njwks_uri = \"https://idp.example.com/jwks\"".to_owned(), "issuer"),
+        ("issuer = \"http://127.0.0.1:8080\"\njwks_uri = \"https://idp.example.com/jwks\"".to_owned(), "issuer"),
+        (format!("{published}\naudience = \"\""), "audience"),
+        (format!("{published}\nclients = [\"\"]"), "clients"),
+        (format!("{published}\n[[trusted_issuer]]\n{published}"), "issuer"),
+    ] {
+        let refused = said(trusted(&text));
+        assert!(refused.starts_with("trusted_issuer.") && refused.contains(&format!(".{key}:")), "{text}: {refused}");
+    }
 }
 
 #[test]

@@ -8,10 +8,11 @@ use keybound_proofs::{AlgSet, Entropy};
 
 use crate::config::overlay::read_value;
 use crate::config::{
-    Config, ConfigError, Durability, Interaction, Listener, Profile, Resource, StoreKind, Topology, UpstreamAuthorization,
+    Config, ConfigError, Durability, Interaction, Listener, Profile, RegistrationMode, Resource, StoreKind, Topology, UpstreamAuthorization,
 };
-use crate::domain::DetailsTypes;
-use crate::domain::client::is_web_uri;
+use crate::domain::client::{ClientKey, is_web_uri, parse_key_set};
+use crate::domain::{ClientId, DetailsTypes, FetchUrl};
+use crate::fetch::KeySets;
 use crate::keys::SigningAlg;
 use crate::secret::Secret;
 
@@ -22,6 +23,7 @@ impl Config {
     /// Reads the secrets that are in files, fills in what depends on the profile, and checks the whole.
     pub(super) fn finish(mut self) -> Result<Self, ConfigError> {
         self.read_management_token()?;
+        self.read_registration_token()?;
         self.apply_profile()?;
         self.check_ranges()?;
         self.check_management()?;
@@ -30,6 +32,8 @@ impl Config {
         self.check_resources()?;
         self.check_interaction()?;
         self.check_details_types()?;
+        self.check_registration()?;
+        self.check_trusted_issuers()?;
         self.check_supported()?;
         Ok(self)
     }
@@ -40,6 +44,15 @@ impl Config {
             return Err(invalid("management.token_file", "give either `token` or `token_file`"));
         }
         self.management.token = Some(Secret::new(read_value(path, "management.token_file")?));
+        Ok(())
+    }
+
+    fn read_registration_token(&mut self) -> Result<(), ConfigError> {
+        let Some(path) = &self.registration.token_file else { return Ok(()) };
+        if self.registration.token.is_some() {
+            return Err(invalid("registration.token_file", "give either `token` or `token_file`"));
+        }
+        self.registration.token = Some(Secret::new(read_value(path, "registration.token_file")?));
         Ok(())
     }
 
@@ -212,6 +225,53 @@ impl Config {
         }
     }
 
+    fn check_registration(&self) -> Result<(), ConfigError> {
+        let registration = &self.registration;
+        within("registration.max_clients", registration.max_clients, 1..=100_000)?;
+        within("registration.max_per_minute", registration.max_per_minute, 1..=10_000)?;
+        if self.client_metadata_documents.allow_loopback && !self.client_metadata_documents.enabled {
+            return Err(invalid("client_metadata_documents.allow_loopback", "has a meaning with `enabled = true` only"));
+        }
+        match (registration.mode, &registration.token) {
+            (RegistrationMode::Token, None) => Err(invalid("registration.token", "is needed where `mode` is \"token\" (or token_file)")),
+            (RegistrationMode::Off | RegistrationMode::Open, Some(_)) => {
+                Err(invalid("registration.token", "has a meaning with `mode = \"token\"` only"))
+            }
+            (RegistrationMode::Token, Some(token)) if token.expose().chars().count() < Self::MIN_TOKEN_LEN => {
+                Err(invalid("registration.token", format!("must have at least {} characters", Self::MIN_TOKEN_LEN)))
+            }
+            (RegistrationMode::Token, Some(token)) if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Err(invalid("registration.token", "must consist of visible ASCII characters without spaces"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_trusted_issuers(&self) -> Result<(), ConfigError> {
+        let mut names = BTreeSet::new();
+        for (position, trusted) in self.trusted_issuer.iter().enumerate() {
+            let key = |name: &str| format!("trusted_issuer.{position}.{name}");
+            if trusted.issuer.is_empty() || trusted.issuer == self.issuer.as_str() {
+                return Err(invalid(key("issuer"), "must be the name of another issuer"));
+            }
+            if !names.insert(&trusted.issuer) {
+                return Err(invalid(key("issuer"), "is used by another trusted issuer too"));
+            }
+            if [&trusted.audience, &trusted.subject_claim].into_iter().flatten().any(String::is_empty) {
+                return Err(invalid(key("audience"), "must not be empty, nor must subject_claim"));
+            }
+            match (&trusted.jwks_uri, &trusted.jwks) {
+                (Some(url), None) => drop(FetchUrl::parse(url).map_err(|error| invalid(key("jwks_uri"), error.to_string()))?),
+                (None, Some(jwks)) => drop(trusted_keys(jwks).map_err(|problem| invalid(key("jwks"), problem))?),
+                _ => return Err(invalid(key("jwks_uri"), "either `jwks_uri` or `jwks` is needed")),
+            }
+            for client in &trusted.clients {
+                ClientId::new(client.as_str()).map_err(|error| invalid(key("clients"), error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Nothing that was asked for is silently left out.
     fn check_supported(&self) -> Result<(), ConfigError> {
         let Self { listen, store, .. } = self;
@@ -222,18 +282,22 @@ impl Config {
             (store.topology == Topology::Cluster, "store.topology", "Redis Cluster"),
             (store.sentinel_master.is_some(), "store.sentinel_master", "Redis Sentinel"),
             (store.durability == Durability::Strict, "store.durability", "strict durability"),
-            (self.client_metadata_documents.enabled, "client_metadata_documents.enabled", "registration by metadata document"),
-            (
-                self.client_metadata_documents.allow_loopback,
-                "client_metadata_documents.allow_loopback",
-                "registration by metadata document",
-            ),
-            (!self.trusted_issuer.is_empty(), "trusted_issuer", "token exchange"),
         ];
         match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
             Some((_, key, feature)) => Err(ConfigError::NotSupportedYet { key: key.to_owned(), feature }),
             None => Ok(()),
         }
+    }
+}
+
+/// The keys in a `jwks` of the configuration.
+///
+/// # Errors
+/// What is wrong with them, as the end of a sentence.
+pub fn trusted_keys(jwks: &toml::Table) -> Result<Vec<ClientKey>, &'static str> {
+    match serde_json::to_value(jwks) {
+        Ok(serde_json::Value::Object(members)) => parse_key_set(&members, KeySets::MAX_KEYS),
+        _ => Err("must be a JWK Set"),
     }
 }
 

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use keybound_proofs::Entropy;
+use keybound_proofs::{Entropy, UnixTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::{ClientId, Scope, strict_json};
+use crate::domain::{ClientId, FetchUrl, Scope, strict_json};
 
 mod jwks;
 mod metadata;
 mod secret_digest;
+mod self_described;
 mod uri;
 
-pub use jwks::{AssertionAlg, BadSignature, ClientKey};
+pub use jwks::{AssertionAlg, BadSignature, ClientKey, parse_key_set};
 pub use metadata::{
     AuthMethod, ClientAssertionAudience, ClientMetadata, GrantType, RefreshReuse, RefreshTokenDelivery, RefreshTokenRotation,
 };
 pub use secret_digest::{SecretDigest, WrongSecret};
+pub use self_described::self_described;
 pub(crate) use uri::is_web_uri;
 
 /// A client whose registration was checked: keys parsed, secret digested, defaults filled in.
@@ -27,9 +29,24 @@ pub struct Client {
     method: AuthMethod,
     grant_types: BTreeSet<GrantType>,
     keys: Vec<ClientKey>,
+    jwks_uri: Option<FetchUrl>,
     secrets: Vec<SecretDigest>,
     metadata: ClientMetadata,
+    provenance: Provenance,
     fapi2: bool,
+}
+
+/// By whose word a client exists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provenance {
+    /// The operator's: the configuration or the management API.
+    #[default]
+    Operator,
+    /// Its own: dynamic registration (RFC 7591).
+    SelfRegistered,
+    /// Its own: the document at the URL that is its `client_id`.
+    MetadataDocument,
 }
 
 impl Client {
@@ -58,9 +75,36 @@ impl Client {
         &self.metadata.scope
     }
 
-    /// The keys its assertions are verified with; empty unless it authenticates with `private_key_jwt`.
+    /// The registered keys its assertions are verified with; empty unless it authenticates with `private_key_jwt`, and empty
+    /// where it publishes them at [`Client::jwks_uri`] instead.
     pub fn keys(&self) -> &[ClientKey] {
         &self.keys
+    }
+
+    /// Where it publishes the keys its assertions are verified with.
+    pub fn jwks_uri(&self) -> Option<&FetchUrl> {
+        self.jwks_uri.as_ref()
+    }
+
+    /// Whether its assertions may be signed with this algorithm.
+    pub fn allows_assertion_alg(&self, alg: AssertionAlg) -> bool {
+        self.metadata.allows_assertion_alg(alg, self.fapi2)
+    }
+
+    /// By whose word it exists.
+    pub const fn provenance(&self) -> Provenance {
+        self.provenance
+    }
+
+    /// The same client, known by this word.
+    #[must_use]
+    pub fn with_provenance(self, provenance: Provenance) -> Self {
+        Self { provenance, ..self }
+    }
+
+    /// Whether it may exchange a subject token that is bound to a key without a proof of that key (RFC 8693).
+    pub fn exchanges_bound_subject_without_proof(&self) -> bool {
+        self.metadata.bound_subject_without_proof.unwrap_or(false)
     }
 
     /// Whether every access token is bound to a key.
@@ -125,22 +169,49 @@ impl Client {
         shown
     }
 
-    /// Compares a presented secret with every one the client has, in constant time.
+    /// Compares a presented secret with every one the client has at `now`, in constant time.
     ///
     /// # Errors
     /// [`WrongSecret`] where none matches, or there is none; after the same work.
-    pub fn verify_secret(&self, presented: &[u8]) -> Result<(), WrongSecret> {
+    pub fn verify_secret(&self, presented: &[u8], now: UnixTime) -> Result<(), WrongSecret> {
         if self.secrets.is_empty() {
             return Err(SecretDigest::verify_nothing(presented));
         }
         // Every digest is compared, also after one that matches.
-        let matching = self.secrets.iter().filter(|digest| digest.verify(presented).is_ok()).count();
+        let matching = self.secrets.iter().filter(|digest| digest.verify(presented).is_ok() && digest.is_good_at(now)).count();
         if matching > 0 { Ok(()) } else { Err(WrongSecret) }
     }
 
+    /// The same client with one more secret. Those it had are good until `overlap_ends`, and no longer than they were;
+    /// at most [`Client::MAX_SECRETS`] are kept, those that last longest.
+    ///
+    /// # Errors
+    /// [`NoSecret`] for a client that authenticates in another way.
+    pub fn with_new_secret(
+        &self,
+        secret: &[u8],
+        overlap_ends: UnixTime,
+        now: UnixTime,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Self, NoSecret> {
+        if !self.method.uses_secret() {
+            return Err(NoSecret);
+        }
+        let mut old: Vec<SecretDigest> = self.secrets.iter().map(|digest| digest.clone().until(overlap_ends)).collect();
+        old.retain(|digest| digest.is_good_at(now));
+        old.sort_by_key(|digest| std::cmp::Reverse(digest.last_second()));
+        old.truncate(Self::MAX_SECRETS - 1);
+        let secrets = std::iter::once(SecretDigest::new(secret, entropy)).chain(old).collect();
+        Ok(Self { secrets, ..self.clone() })
+    }
+
+    /// The most secrets a client has at one time.
+    pub const MAX_SECRETS: usize = 4;
+
     /// The record that a store keeps: JSON with a version, the registration and the digests of its secrets.
     pub fn to_stored_json(&self) -> Vec<u8> {
-        let record = Stored { version: STORED_VERSION, metadata: self.metadata.clone(), secrets: self.secrets.clone() };
+        let (metadata, secrets) = (self.metadata.clone(), self.secrets.clone());
+        let record = Stored { version: STORED_VERSION, metadata, secrets, provenance: self.provenance };
         serde_json::to_vec(&record).expect("a record of strings, lists and maps with string keys has a JSON form")
     }
 
@@ -154,7 +225,7 @@ impl Client {
             return Err(StoredClientError::Version(version.version));
         }
         let stored: Stored = serde_json::from_slice(record).map_err(|_| StoredClientError::Unreadable)?;
-        Ok(stored.metadata.check(profile_fapi2, stored.secrets)?)
+        Ok(stored.metadata.check(profile_fapi2, stored.secrets)?.with_provenance(stored.provenance))
     }
 
     pub(crate) fn secrets(&self) -> &[SecretDigest] {
@@ -233,8 +304,27 @@ impl ClientMetadata {
             self.check_fapi2(method)?;
         }
         self.check_members(method)?;
+        let jwks_uri = self.parse_jwks_uri()?;
         let keys = self.parse_keys(method, fapi2)?;
-        Ok(Client { id, method, grant_types, keys, secrets, metadata: self, fapi2 })
+        Ok(Client { id, method, grant_types, keys, jwks_uri, secrets, metadata: self, provenance: Provenance::Operator, fapi2 })
+    }
+
+    fn parse_jwks_uri(&self) -> Result<Option<FetchUrl>, InvalidClientMetadata> {
+        match &self.jwks_uri {
+            None => Ok(None),
+            Some(_) if self.jwks.is_some() => malformed("jwks_uri", "can't be combined with `jwks`"),
+            Some(text) => match FetchUrl::parse(text) {
+                Ok(url) => Ok(Some(url)),
+                Err(_) => malformed("jwks_uri", "must be an https URL in normal form, without user name and fragment"),
+            },
+        }
+    }
+
+    fn allows_assertion_alg(&self, alg: AssertionAlg, fapi2: bool) -> bool {
+        match self.token_endpoint_auth_signing_alg {
+            Some(registered) => alg == registered,
+            None => alg != AssertionAlg::Rs256 && (!fapi2 || alg.is_fapi2()),
+        }
     }
 
     fn parse_keys(&mut self, method: AuthMethod, fapi2: bool) -> Result<Vec<ClientKey>, InvalidClientMetadata> {
@@ -248,10 +338,7 @@ impl ClientMetadata {
         if self.token_endpoint_auth_signing_alg.is_some() && method != AuthMethod::PrivateKeyJwt {
             return malformed("token_endpoint_auth_signing_alg", "has a meaning with private_key_jwt only");
         }
-        let allowed = |alg: AssertionAlg| match self.token_endpoint_auth_signing_alg {
-            Some(registered) => alg == registered,
-            None => alg != AssertionAlg::Rs256 && (!fapi2 || alg.is_fapi2()),
-        };
+        let allowed = |alg: AssertionAlg| self.allows_assertion_alg(alg, fapi2);
         match (&self.jwks, method) {
             (Some(Value::Object(jwks)), AuthMethod::PrivateKeyJwt) => {
                 jwks::parse(jwks, allowed).map_err(|problem| InvalidClientMetadata::Malformed { member: "jwks", problem })
@@ -260,6 +347,7 @@ impl ClientMetadata {
                 Ok(Vec::new())
             }
             (Some(_), _) => malformed("jwks", "must be an object with an array `keys`"),
+            (None, AuthMethod::PrivateKeyJwt) if self.jwks_uri.is_some() => Ok(Vec::new()),
             (None, AuthMethod::PrivateKeyJwt) => Err(InvalidClientMetadata::Missing { member: "jwks" }),
         }
     }
@@ -315,9 +403,6 @@ impl ClientMetadata {
     }
 
     fn check_members(&self, method: AuthMethod) -> Result<(), InvalidClientMetadata> {
-        if self.jwks_uri.is_some() {
-            return unsupported("jwks_uri", "register the keys themselves as `jwks`");
-        }
         self.check_cookie(method)?;
         if self.client_name.as_ref().is_some_and(|name| name.len() > MAX_NAME_LEN || name.chars().any(char::is_control)) {
             return malformed("client_name", "must be at most 200 bytes without control characters");
@@ -391,6 +476,11 @@ impl InvalidClientMetadata {
     }
 }
 
+/// The client has no secret, and gets none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the client does not authenticate with a secret")]
+pub struct NoSecret;
+
 /// Why a stored record makes no client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoredClientError {
@@ -410,6 +500,8 @@ struct Stored {
     version: u32,
     metadata: ClientMetadata,
     secrets: Vec<SecretDigest>,
+    #[serde(default)]
+    provenance: Provenance,
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::domain::authorization::{Refusal, RefusalCode};
 use crate::service::client_auth::ClientAuthError;
+use crate::service::registration::RegistrationError;
 use crate::service::{AuthorizationServer, TokenError};
 
 /// The codes of OAuth error answers. Each has a page at `/errors/{code}`.
@@ -49,6 +50,10 @@ pub enum ErrorCode {
     LoginRequired,
     /// RFC 6749 section 4.1.2.1.
     AccessDenied,
+    /// RFC 7591 section 3.2.2.
+    InvalidRedirectUri,
+    /// RFC 7591 section 3.2.2.
+    InvalidClientMetadata,
     /// RFC 6749 section 4.1.2.1; here with 503.
     TemporarilyUnavailable,
     /// RFC 6749 section 4.1.2.1; here with 500.
@@ -75,6 +80,8 @@ impl ErrorCode {
         Self::InvalidRequestObject,
         Self::LoginRequired,
         Self::AccessDenied,
+        Self::InvalidRedirectUri,
+        Self::InvalidClientMetadata,
         Self::TemporarilyUnavailable,
         Self::ServerError,
     ];
@@ -99,6 +106,8 @@ impl ErrorCode {
             Self::InvalidRequestObject => "invalid_request_object",
             Self::LoginRequired => "login_required",
             Self::AccessDenied => "access_denied",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }
@@ -181,6 +190,7 @@ impl ApiError {
             TokenError::InvalidCode => {
                 bad(ErrorCode::InvalidGrant, "the code is not valid for this client, redirect_uri, code_verifier and key".into())
             }
+            TokenError::Exchange(error) => bad(ErrorCode::InvalidRequest, error.to_string().into()),
             TokenError::InvalidScope => bad(ErrorCode::InvalidScope, "the scope is malformed or exceeds what was granted".into()),
             TokenError::MalformedDetails(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
             TokenError::RefusedDetails(error) => bad(ErrorCode::InvalidAuthorizationDetails, error.to_string().into()),
@@ -283,6 +293,40 @@ impl ApiError {
             return Self { status: StatusCode::BAD_REQUEST, headers: Vec::new(), ..self };
         }
         self
+    }
+
+    /// What a client sees of a refused registration (RFC 7591 section 3.2.2).
+    pub fn from_registration_error(error: RegistrationError, server: &AuthorizationServer) -> Self {
+        let challenge = |error: &str| format!("Bearer realm=\"{}\"{error}", server.issuer.as_str());
+        match error {
+            RegistrationError::NoToken => {
+                let answer = Self::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidToken, "registration needs an initial access token");
+                answer.with(header::WWW_AUTHENTICATE, challenge(""))
+            }
+            RegistrationError::WrongToken => {
+                let answer = Self::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidToken, "the initial access token is wrong");
+                answer.with(header::WWW_AUTHENTICATE, challenge(", error=\"invalid_token\""))
+            }
+            RegistrationError::TooFast { retry_after_s } => {
+                let description = "too many clients register right now; try again later";
+                let answer = Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TemporarilyUnavailable, description);
+                answer.with(header::RETRY_AFTER, retry_after_s.to_string())
+            }
+            RegistrationError::Full => {
+                tracing::warn!("a client was not registered: there are as many self-registered clients as registration.max_clients allows");
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::InvalidRequest, "no further client can be registered; ask the operator")
+            }
+            RegistrationError::NoRedirectUri => Self::new(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::InvalidRedirectUri,
+                "redirect_uris is missing: the authorization_code grant needs one",
+            ),
+            RegistrationError::Metadata(error) => {
+                let code = if error.member() == "redirect_uris" { ErrorCode::InvalidRedirectUri } else { ErrorCode::InvalidClientMetadata };
+                Self::new(StatusCode::BAD_REQUEST, code, error.to_string().replace(['"', '\\'], "'"))
+            }
+            RegistrationError::Store(error) => Self::from_token_error(error.into(), server),
+        }
     }
 
     /// At the refresh endpoint `invalid_grant` is 401 with a challenge.

@@ -88,6 +88,14 @@ const fn explanation(code: ErrorCode) -> (&'static str, &'static str) {
             ("Nobody is signed in, and the request said that nothing may be shown.", "Send the request again without prompt=none.")
         }
         ErrorCode::AccessDenied => ("The user did not allow the request.", "Ask again when the user wants to."),
+        ErrorCode::InvalidRedirectUri => (
+            "A redirect URI of the registration is missing, malformed or not allowed.",
+            "Register absolute URIs without a fragment: https, http on a loopback host, or a private-use scheme with a dot in it.",
+        ),
+        ErrorCode::InvalidClientMetadata => (
+            "A member of the client's registration has a value that is not accepted.",
+            "Read error_description, which names the member, and the metadata document, which lists what is offered.",
+        ),
         ErrorCode::TemporarilyUnavailable => (
             "The server can not decide right now, because its store can not be reached or is full. Your session is not lost.",
             "Wait as long as Retry-After says, then send the request again with a new proof.",

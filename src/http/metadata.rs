@@ -23,11 +23,12 @@ pub fn document(server: &AuthorizationServer) -> Value {
     let scopes: std::collections::BTreeSet<&str> = server.resources.iter().flat_map(|resource| resource.scopes.iter()).collect();
     let scopes: Vec<&str> = ["openid", "offline_access"].into_iter().chain(scopes).collect();
     let resources: Vec<&str> = server.resources.iter().map(|resource| resource.url.as_str()).collect();
-    let grant_types = [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials].map(GrantType::name);
+    let grant_types = [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials, GrantType::TokenExchange];
+    let grant_types = grant_types.map(GrantType::name);
     let request_object_algs: Vec<&str> = AssertionAlg::names(server.fapi2).iter().copied().filter(|name| *name != "RS256").collect();
     let signed_with = server.keys.signer().alg().name();
     let assertion_algs = AssertionAlg::names(server.fapi2);
-    let document = json!({
+    let mut document = json!({
         "issuer": issuer.as_str(),
         "authorization_endpoint": issuer.url(Issuer::AUTHORIZE),
         "pushed_authorization_request_endpoint": issuer.url(Issuer::PAR),
@@ -61,9 +62,12 @@ pub fn document(server: &AuthorizationServer) -> Value {
         "claims_parameter_supported": true,
         "authorization_response_iss_parameter_supported": true,
         "authorization_details_types_supported": server.details_types.names().collect::<Vec<_>>(),
-        "client_id_metadata_document_supported": false,
+        "client_id_metadata_document_supported": server.clients.knows_documents(),
         "protected_resources": resources,
     });
+    if server.registration.is_some() {
+        document["registration_endpoint"] = json!(issuer.url(Issuer::REGISTER));
+    }
     without_empty_lists(document)
 }
 

@@ -27,6 +27,7 @@ pub mod par;
 pub mod params;
 pub mod protected_resource;
 pub mod refresh;
+pub mod registration;
 pub mod request;
 pub mod revoke;
 pub mod signin;
@@ -73,6 +74,9 @@ pub fn public_routes(state: web::Data<PublicState>) -> impl FnOnce(&mut web::Ser
         let described = Issuer::PROTECTED_RESOURCE;
         let builtin = state.server.authorization.sign_in == SignIn::Builtin;
         let oauth = |path: &str| web::resource(path).wrap(from_fn(cors::cross_origin));
+        if state.server.registration.is_some() {
+            config.service(oauth(&format!("{path}{}", Issuer::REGISTER)).post(registration::register).default_service(not_post()));
+        }
         config
             .app_data(state)
             // RFC 8414 section 3.1 puts the well-known part between host and path; OpenID Connect Discovery puts it behind.

@@ -31,8 +31,17 @@ impl Params {
     const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
     /// Parameters that must never travel in a URL, where logs and histories keep them (RFC 6749 section 2.3.1).
-    const SECRET: [&str; 8] =
-        ["client_secret", "client_assertion", "refresh_token", "access_token", "code", "code_verifier", "token", "subject_token"];
+    const SECRET: [&str; 9] = [
+        "client_secret",
+        "client_assertion",
+        "refresh_token",
+        "access_token",
+        "code",
+        "code_verifier",
+        "token",
+        "subject_token",
+        "actor_token",
+    ];
 
     /// Reads the body of a request: at most `max_bytes`.
     ///

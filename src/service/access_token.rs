@@ -34,6 +34,8 @@ pub struct AccessToken<'a> {
     pub acr: Option<&'a str>,
     /// The grant it comes from, where that is one that lives on.
     pub grant_id: Option<FamilyId>,
+    /// Who acts for the subject (RFC 8693 section 4.1).
+    pub act: Option<&'a Map<String, Value>>,
     /// When it is issued.
     pub now: UnixTime,
     /// How long it lives, in whole seconds.
@@ -85,6 +87,7 @@ impl AccessToken<'_> {
             auth_time: self.auth_time,
             acr: self.acr,
             grant_id: self.grant_id.map(|id| id.to_string()),
+            act: self.act,
         };
         let token = signer.sign(Self::TYP, &claims)?;
         Ok(MintedAccessToken { token, jti, expires: UnixTime::from_secs(exp) })
@@ -112,6 +115,8 @@ struct Claims<'a> {
     acr: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     grant_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a Map<String, Value>>,
 }
 
 #[derive(Serialize)]
@@ -172,6 +177,7 @@ mod tests {
                 auth_time: Some(99),
                 acr: Some("urn:acr"),
                 grant_id: Some(FamilyId::from_bytes([2; 16])),
+                act: None,
                 now: UnixTime::from_millis(100_900),
                 lifetime: Duration::from_secs(300),
             }

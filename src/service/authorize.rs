@@ -75,7 +75,7 @@ impl AuthorizationServer {
             let (pushed, request) = self.pushed(request_uri, &client_id, now).await?.ok_or_else(gone)?;
             return self.begin(request, Some(pushed), now).await;
         }
-        let parameters = self.unfold(parameters, &client, now)?;
+        let parameters = self.unfold(parameters, &client, now).await?;
         let target = parameters.redirect_target(&client, self.fapi2)?;
         let state = parameters.state.clone();
         match self.judge_plain(parameters, &client, target.clone()) {

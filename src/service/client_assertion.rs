@@ -6,7 +6,7 @@ use keybound_proofs::jose::{Compact, NotBase64Url};
 use keybound_proofs::{Epoch, ReplayKey, UnixTime};
 use serde_json::{Map, Value};
 
-use crate::domain::client::{AssertionAlg, ClientAssertionAudience};
+use crate::domain::client::{AssertionAlg, ClientAssertionAudience, ClientKey};
 use crate::domain::{Client, ClientId, strict_json};
 use crate::service::client_auth::{AssertionUse, ClientAuthSettings};
 
@@ -54,24 +54,33 @@ impl<'a> Assertion<'a> {
         &self.client_id
     }
 
-    /// Judges it as the assertion of `client`, cheap checks first, and tells what has to be recorded about it.
+    /// The algorithm of its signature.
+    pub(super) fn alg(&self) -> AssertionAlg {
+        self.alg
+    }
+
+    /// The name of the key it was signed with, where it says one.
+    pub(super) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// Judges all but the signature, as of an assertion of `client`: what costs next to nothing, before keys are looked for.
+    pub(super) fn check(&self, client: &Client, settings: &ClientAuthSettings, now: UnixTime) -> Result<(), AssertionError> {
+        self.check_audience(client.assertion_audience(), settings)?;
+        self.check_times(now)?;
+        let has_key = client.jwks_uri().is_some() || client.keys().iter().any(|key| key.alg() == self.alg);
+        if has_key && client.allows_assertion_alg(self.alg) { Ok(()) } else { Err(AssertionError::Algorithm) }
+    }
+
+    /// Verifies the signature and tells what has to be recorded. Several keys may answer to one `kid`, or to none.
     pub(super) fn verify(
         &self,
-        client: &Client,
+        candidates: &[ClientKey],
         settings: &ClientAuthSettings,
         epoch: &Epoch,
         now: UnixTime,
     ) -> Result<AssertionUse, AssertionError> {
-        self.check_audience(client.assertion_audience(), settings)?;
-        self.check_times(now)?;
-        let mut candidates = client.keys().iter().filter(|key| key.alg() == self.alg).peekable();
-        if candidates.peek().is_none() {
-            return Err(AssertionError::Algorithm);
-        }
-        // Several keys may answer to one `kid`, or to none.
-        let verified =
-            candidates.filter(|key| key.answers_to(self.kid.as_deref())).any(|key| key.verify(self.signing_input, &self.signature).is_ok());
-        if !verified {
+        if !candidates.iter().any(|key| key.verify(self.signing_input, &self.signature).is_ok()) {
             return Err(AssertionError::Signature);
         }
         self.check_memory(epoch, now)?;

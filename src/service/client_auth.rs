@@ -12,8 +12,10 @@ use zeroize::Zeroizing;
 
 use crate::domain::client::SecretDigest;
 use crate::domain::{AuthMethod, Client, ClientId};
+use crate::fetch::FetchError;
 use crate::service::client_assertion::Assertion;
 pub use crate::service::client_assertion::AssertionError;
+use crate::service::client_keys::ClientKeys;
 use crate::service::clients::ClientRegistry;
 use crate::store::StoreError;
 
@@ -41,6 +43,8 @@ pub struct ClientAuthSettings {
     pub endpoint_urls: Vec<String>,
     /// The realm in which a `jti` is unique.
     pub realm: Realm,
+    /// Where the keys of clients are.
+    pub keys: ClientKeys,
 }
 
 /// A client that is known, and authenticated unless it is a public one.
@@ -123,11 +127,11 @@ pub async fn authenticate(
             if presented.client_id.is_some_and(|named| named != id.as_str()) {
                 return Err(refused(Reason::OtherClientId));
             }
-            with_secret(registry, &id, secret.as_bytes(), AuthMethod::ClientSecretBasic).await?.map_err(refused)
+            with_secret(registry, &id, secret.as_bytes(), AuthMethod::ClientSecretBasic, now).await?.map_err(refused)
         }
         Mechanism::Post(secret) => {
             let id = presented.named_client().map_err(refused)?;
-            with_secret(registry, &id, secret.as_bytes(), AuthMethod::ClientSecretPost).await?.map_err(refused)
+            with_secret(registry, &id, secret.as_bytes(), AuthMethod::ClientSecretPost, now).await?.map_err(refused)
         }
         Mechanism::Assertion(text) => {
             let assertion = Assertion::parse(text).map_err(|error| refused(Reason::Assertion(error)))?;
@@ -138,7 +142,10 @@ pub async fn authenticate(
             if !registry.accepts(&client, AuthMethod::PrivateKeyJwt) {
                 return Err(refused(Reason::OtherMethod));
             }
-            let used = assertion.verify(&client, settings, epoch, now).map_err(|error| refused(Reason::Assertion(error)))?;
+            assertion.check(&client, settings, now).map_err(|error| refused(Reason::Assertion(error)))?;
+            let candidates = settings.keys.candidates(&client, assertion.alg(), assertion.kid(), now).await;
+            let candidates = candidates.map_err(|error| refused(Reason::Keys(error)))?;
+            let used = assertion.verify(&candidates, settings, epoch, now).map_err(|error| refused(Reason::Assertion(error)))?;
             Ok(AuthenticatedClient { client, method: AuthMethod::PrivateKeyJwt, assertion: Some(used) })
         }
         Mechanism::None => {
@@ -207,6 +214,9 @@ pub enum Reason {
     /// The assertion is not good.
     #[error("client assertion: {0}")]
     Assertion(AssertionError),
+    /// The client's keys can't be had from where it publishes them.
+    #[error("the keys at the client's jwks_uri: {0}")]
+    Keys(FetchError),
 }
 
 impl Reason {
@@ -272,13 +282,14 @@ async fn with_secret(
     id: &ClientId,
     secret: &[u8],
     method: AuthMethod,
+    now: UnixTime,
 ) -> Result<Result<AuthenticatedClient, Reason>, StoreError> {
     let Some(client) = registry.find(id).await? else {
         // The same work as for a known one.
         let _ = SecretDigest::verify_nothing(secret);
         return Ok(Err(Reason::UnknownClient));
     };
-    let verdict = client.verify_secret(secret);
+    let verdict = client.verify_secret(secret, now);
     if !registry.accepts(&client, method) {
         return Ok(Err(Reason::OtherMethod));
     }

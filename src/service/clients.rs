@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keybound_proofs::Entropy;
+use keybound_proofs::{Entropy, UnixTime};
 use moka::future::Cache;
 use zeroize::Zeroizing;
 
-use crate::domain::client::{InvalidClientMetadata, StoredClientError};
+use crate::domain::client::{InvalidClientMetadata, NoSecret, Provenance, StoredClientError};
 use crate::domain::{AuthMethod, Client, ClientId, ClientMetadata};
 use crate::secret::Secret;
+use crate::service::client_documents::ClientDocuments;
 use crate::service::cookie_clients::CookieClients;
 use crate::store::{ClientRecords, StoreError};
 
@@ -26,6 +27,7 @@ pub struct ClientRegistry {
     cache: Cache<ClientId, Option<Arc<Client>>>,
     configured_cookies: CookieClients,
     stored_cookies: Cache<(), Arc<CookieClients>>,
+    documents: Option<ClientDocuments>,
     fapi2: bool,
 }
 
@@ -66,11 +68,22 @@ impl ClientRegistry {
         }
         let stored_cookies = Cache::builder().max_capacity(1).time_to_live(Self::CACHE_TTL).build();
         let cache = Cache::builder().max_capacity(Self::CACHE_CAPACITY).time_to_live(Self::CACHE_TTL).build();
-        Ok(Self { configured: by_id, records, cache, configured_cookies, stored_cookies, fapi2: profile_fapi2 })
+        Ok(Self { configured: by_id, records, cache, configured_cookies, stored_cookies, documents: None, fapi2: profile_fapi2 })
     }
 
-    /// The client with this identifier, if there is one. A configured client hides a stored one of the same name; a stored
-    /// one that is not legal under the profile in force is not there.
+    /// The same registry, which also knows the clients that are named by the URL of their metadata.
+    #[must_use]
+    pub fn with_documents(self, documents: Option<ClientDocuments>) -> Self {
+        Self { documents, ..self }
+    }
+
+    /// Whether a `client_id` may be the URL of a client's metadata.
+    pub fn knows_documents(&self) -> bool {
+        self.documents.is_some()
+    }
+
+    /// The client with this identifier, if there is one. A configured client hides a stored one of the same name, and that one a
+    /// metadata document; a stored one that is not legal under the profile in force is not there.
     ///
     /// # Errors
     /// [`StoreError`] where the store can't tell.
@@ -78,7 +91,11 @@ impl ClientRegistry {
         if let Some(client) = self.configured.get(id) {
             return Ok(Some(Arc::clone(client)));
         }
-        self.cache.try_get_with_by_ref(id, self.read(id)).await.map_err(|error| StoreError::clone(&error))
+        let stored = self.cache.try_get_with_by_ref(id, self.read(id)).await.map_err(|error| StoreError::clone(&error))?;
+        match (stored, &self.documents) {
+            (None, Some(documents)) => Ok(documents.find(id).await),
+            (stored, _) => Ok(stored),
+        }
     }
 
     /// Registers a new client (RFC 7591 section 3). An identifier and a secret are made where the registration needs one and
@@ -88,7 +105,20 @@ impl ClientRegistry {
     ///
     /// # Errors
     /// [`RegistryError`]: above all where the identifier is taken.
-    pub async fn register(&self, mut metadata: ClientMetadata, entropy: &mut (dyn Entropy + Send)) -> Result<Registered, RegistryError> {
+    pub async fn register(&self, metadata: ClientMetadata, entropy: &mut (dyn Entropy + Send)) -> Result<Registered, RegistryError> {
+        self.register_by(Provenance::Operator, metadata, entropy).await
+    }
+
+    /// As [`ClientRegistry::register`], by the word of someone else than the operator.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn register_by(
+        &self,
+        provenance: Provenance,
+        mut metadata: ClientMetadata,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Result<Registered, RegistryError> {
         let id = match &metadata.client_id {
             Some(id) => id.clone(),
             None => {
@@ -111,7 +141,7 @@ impl ClientRegistry {
             }
             _ => None,
         };
-        let client = Arc::new(metadata.validate(self.fapi2, entropy)?);
+        let client = Arc::new(metadata.validate(self.fapi2, entropy)?.with_provenance(provenance));
         if self.records.client(&id).await?.is_some() {
             return Err(RegistryError::Exists);
         }
@@ -148,6 +178,37 @@ impl ClientRegistry {
         let client = Arc::new(metadata.validate_keeping(self.fapi2, &kept, entropy)?);
         self.write(&client).await?;
         Ok(client)
+    }
+
+    /// Gives a client a new secret; those it had are good until `overlap_ends`, and no longer than they were.
+    ///
+    /// # Errors
+    /// [`RegistryError`]: above all where there is no such client, it is a configured one, or it has no secret.
+    pub async fn rotate_secret(
+        &self,
+        id: &ClientId,
+        overlap_ends: UnixTime,
+        now: UnixTime,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Result<Registered, RegistryError> {
+        if self.configured.contains_key(id) {
+            return Err(RegistryError::Configured);
+        }
+        // From the store and not from the cache: a secret that another node made a moment ago is not to be lost.
+        let current = self.read(id).await?.ok_or(RegistryError::Unknown)?;
+        let secret = random_text::<32>(entropy);
+        let client = Arc::new(current.with_new_secret(secret.as_bytes(), overlap_ends, now, entropy)?);
+        self.write(&client).await?;
+        Ok(Registered { client, client_secret: Some(Secret::new(String::clone(&secret))) })
+    }
+
+    /// How many clients registered themselves.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store can't tell.
+    pub async fn self_registered(&self) -> Result<usize, StoreError> {
+        let clients = self.list().await?;
+        Ok(clients.iter().filter(|client| client.provenance() == Provenance::SelfRegistered).count())
     }
 
     /// Removes a client. Its grants are the caller's to end.
@@ -269,6 +330,9 @@ pub enum RegistryError {
     /// There is no such client.
     #[error("there is no such client")]
     Unknown,
+    /// The client has no secret, and gets none.
+    #[error(transparent)]
+    NoSecret(#[from] NoSecret),
     /// The registration names another client than the request.
     #[error("client_id is not the one in the path")]
     OtherId,
@@ -290,6 +354,8 @@ mod tests {
     use crate::clock::OsEntropy;
     use crate::service::testing::MemoryRecords;
     use serde_json::{Value, json};
+
+    const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
     fn metadata(value: Value) -> ClientMetadata {
         serde_json::from_value(value).unwrap()
@@ -350,15 +416,15 @@ mod tests {
         let registered = registry.register(confidential(), &mut OsEntropy).await.unwrap();
         let secret = registered.client_secret.unwrap();
         assert_eq!(secret.expose().len(), 43);
-        assert_eq!(registered.client.verify_secret(secret.expose().as_bytes()), Ok(()));
+        assert_eq!(registered.client.verify_secret(secret.expose().as_bytes(), NOW), Ok(()));
         let id = registered.client.id().clone();
         let replaced = registry.replace(&id, confidential(), &mut OsEntropy).await.unwrap();
-        assert_eq!(replaced.verify_secret(secret.expose().as_bytes()), Ok(()));
+        assert_eq!(replaced.verify_secret(secret.expose().as_bytes(), NOW), Ok(()));
         let mut change = confidential();
         change.client_secret = Some(Secret::new("another secret of some length".to_owned()));
         let changed = registry.replace(&id, change, &mut OsEntropy).await.unwrap();
-        assert!(changed.verify_secret(secret.expose().as_bytes()).is_err());
-        assert_eq!(changed.verify_secret(b"another secret of some length"), Ok(()));
+        assert!(changed.verify_secret(secret.expose().as_bytes(), NOW).is_err());
+        assert_eq!(changed.verify_secret(b"another secret of some length", NOW), Ok(()));
         let public = metadata(json!({"token_endpoint_auth_method": "none"}));
         assert!(registry.replace(&id, public, &mut OsEntropy).await.unwrap().is_public());
     }
@@ -408,6 +474,41 @@ mod tests {
         assert_eq!(registry.register(taken.clone(), &mut OsEntropy).await.unwrap_err(), RegistryError::Exists);
         assert_eq!(registry.replace(&record, taken, &mut OsEntropy).await.unwrap_err(), RegistryError::Unknown);
         assert_eq!(registry.delete(&record).await, Err(RegistryError::Unknown));
+    }
+
+    #[tokio::test]
+    async fn an_old_secret_works_until_the_overlap_ends() {
+        let (registry, _) = registry();
+        let confidential = metadata(json!({"client_id": "app", "token_endpoint_auth_method": "client_secret_basic"}));
+        let registered = registry.register(confidential, &mut OsEntropy).await.unwrap();
+        let old = registered.client_secret.unwrap();
+        let at = |seconds: i64| UnixTime::from_secs(1_700_000_000 + seconds);
+        let new = registry.rotate_secret(&id("app"), at(60), NOW, &mut OsEntropy).await.unwrap().client_secret.unwrap();
+        let client = registry.find(&id("app")).await.unwrap().unwrap();
+        for (seconds, old_works) in [(0, true), (59, true), (60, false), (61, false)] {
+            assert_eq!(client.verify_secret(old.expose().as_bytes(), at(seconds)).is_ok(), old_works, "{seconds}");
+            assert_eq!(client.verify_secret(new.expose().as_bytes(), at(seconds)), Ok(()));
+        }
+        // A second rotation lengthens no life, and one without overlap ends all the others.
+        let third = registry.rotate_secret(&id("app"), at(1000), at(1), &mut OsEntropy).await.unwrap().client_secret.unwrap();
+        let client = registry.find(&id("app")).await.unwrap().unwrap();
+        assert!(client.verify_secret(old.expose().as_bytes(), at(60)).is_err());
+        assert!(client.verify_secret(new.expose().as_bytes(), at(999)).is_ok());
+        registry.rotate_secret(&id("app"), at(2), at(2), &mut OsEntropy).await.unwrap();
+        let client = registry.find(&id("app")).await.unwrap().unwrap();
+        for gone in [old, new, third] {
+            assert!(client.verify_secret(gone.expose().as_bytes(), at(2)).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_stored_client_with_a_secret_gets_a_new_one() {
+        let (registry, _) = registry();
+        registry.register(metadata(json!({"client_id": "public"})), &mut OsEntropy).await.unwrap();
+        let rotate = async |name: &str| registry.rotate_secret(&id(name), NOW, NOW, &mut OsEntropy).await.unwrap_err();
+        assert_eq!(rotate("public").await, RegistryError::NoSecret(NoSecret));
+        assert_eq!(rotate("fixed").await, RegistryError::Configured);
+        assert_eq!(rotate("nobody").await, RegistryError::Unknown);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! From evidence to tokens: what a request earned, and the only function that mints.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keybound_proofs::{Alg, FreshProof, Jkt, UnixTime};
 use serde::Serialize;
@@ -10,6 +11,7 @@ use crate::clock::OsEntropy;
 use crate::domain::{Client, Family, FamilyId, Generation, Grant, Scope};
 use crate::service::access_token::AccessToken;
 use crate::service::id_token::IdToken;
+use crate::service::token_exchange::ACCESS_TOKEN_TYPE;
 use crate::service::{AuthorizationServer, TokenError};
 
 /// The key that the tokens will be bound to: taken from a spent proof, from nowhere else.
@@ -18,6 +20,12 @@ struct BoundKey {
     jkt: Jkt,
     alg: Alg,
     renew_nonce: bool,
+}
+
+impl BoundKey {
+    fn of(proof: FreshProof) -> Self {
+        Self { jkt: *proof.jkt(), alg: proof.alg(), renew_nonce: proof.renew_nonce() }
+    }
 }
 
 /// What one request earned. Only the use cases of this module's siblings make one, after the proof was spent and the grant judged.
@@ -33,6 +41,25 @@ pub struct Entitlement {
     scope: Scope,
     audience: Vec<String>,
     authorization_details: Vec<Map<String, Value>>,
+    exchanged: Option<Exchanged>,
+}
+
+/// What a token that was exchanged hands on to the new one (RFC 8693).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Exchanged {
+    /// When it ends, and the new one with it.
+    pub(crate) ends: UnixTime,
+    /// The grant that it, and the new one with it, ends with.
+    pub(crate) grant_id: Option<FamilyId>,
+    /// Who acts for the subject.
+    pub(crate) act: Option<Map<String, Value>>,
+}
+
+impl Exchanged {
+    /// Whole seconds from the second of `now` to that of the end.
+    fn remaining(&self, now: UnixTime) -> Duration {
+        Duration::from_secs(u64::try_from(self.ends.as_secs() - now.as_secs()).unwrap_or(0))
+    }
 }
 
 /// What of the grant this one access token carries.
@@ -68,13 +95,37 @@ impl Entitlement {
         Self::new(client, fresh, grant, narrowed)
     }
 
+    /// For an exchange of tokens: bound to the key of the proof, whenever there is one, whatever the client is registered for.
+    pub(super) fn from_exchange(
+        client: Arc<Client>,
+        fresh: Option<FreshProof>,
+        grant: Grant,
+        narrowed: Narrowed,
+        exchanged: Exchanged,
+    ) -> Self {
+        let key = fresh.map(BoundKey::of);
+        Self { key, exchanged: Some(exchanged), ..Self::new(client, None, grant, narrowed) }
+    }
+
     /// A public client that is registered for bearer access tokens has only its refresh token bound (RFC 9449 section 5);
     /// whoever else sends a proof gets a bound token.
     fn new(client: Arc<Client>, fresh: Option<FreshProof>, grant: Grant, narrowed: Narrowed) -> Self {
         let bearer = client.is_public() && !client.dpop_bound_access_tokens();
-        let key = fresh.filter(|_| !bearer).map(|proof| BoundKey { jkt: *proof.jkt(), alg: proof.alg(), renew_nonce: proof.renew_nonce() });
+        let key = fresh.filter(|_| !bearer).map(BoundKey::of);
         let Narrowed { scope, audience, authorization_details } = narrowed;
-        Self { client, grant, key, family: None, expires: None, refreshes: false, first: false, scope, audience, authorization_details }
+        Self {
+            client,
+            grant,
+            key,
+            family: None,
+            expires: None,
+            refreshes: false,
+            first: false,
+            scope,
+            audience,
+            authorization_details,
+            exchanged: None,
+        }
     }
 }
 
@@ -85,6 +136,9 @@ pub struct TokenResponse {
     pub access_token: String,
     /// `DPoP` iff bound, else `Bearer`.
     pub token_type: &'static str,
+    /// After an exchange: what kind of token `access_token` is (RFC 8693 section 2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<&'static str>,
     /// Seconds.
     pub expires_in: u64,
     /// The refresh token to use next.
@@ -123,7 +177,9 @@ impl AuthorizationServer {
     /// # Errors
     /// [`TokenError::Signing`].
     pub(super) fn mint(&self, earned: Entitlement, now: UnixTime) -> Result<TokenResponse, TokenError> {
-        let (issuer, client_id, lifetime) = (self.issuer.as_str(), earned.client.id(), self.lifetimes.access_token);
+        let (issuer, client_id) = (self.issuer.as_str(), earned.client.id());
+        let exchanged = earned.exchanged.as_ref();
+        let lifetime = exchanged.map_or(self.lifetimes.access_token, |from| from.remaining(now).min(self.lifetimes.access_token));
         let for_audience = self.details_types.for_audience(&earned.authorization_details, &earned.audience, &self.resources);
         let access_token = AccessToken {
             issuer,
@@ -135,12 +191,14 @@ impl AuthorizationServer {
             authorization_details: &for_audience,
             auth_time: earned.grant.auth_time,
             acr: earned.grant.acr.as_deref(),
-            grant_id: earned.family.map(|(id, _)| id),
+            grant_id: earned.family.map(|(id, _)| id).or(exchanged.and_then(|from| from.grant_id)),
+            act: exchanged.and_then(|from| from.act.as_ref()),
             now,
             lifetime,
         };
         let access_token = access_token.mint(self.keys.signer(), &mut OsEntropy).map_err(|_| TokenError::Signing)?.token;
-        let id_token = if earned.grant.sub.is_some() && earned.scope.contains("openid") {
+        // Nobody signed in for an exchange.
+        let id_token = if exchanged.is_none() && earned.grant.sub.is_some() && earned.scope.contains("openid") {
             let id_token =
                 IdToken { issuer, client_id, grant: &earned.grant, access_token: &access_token, first: earned.first, now, lifetime };
             Some(id_token.mint(self.keys.signer()).map_err(|_| TokenError::Signing)?)
@@ -151,7 +209,8 @@ impl AuthorizationServer {
         Ok(TokenResponse {
             access_token,
             token_type: if earned.key.is_some() { "DPoP" } else { "Bearer" },
-            expires_in: self.lifetimes.access_token.as_secs(),
+            issued_token_type: exchanged.map(|_| ACCESS_TOKEN_TYPE),
+            expires_in: lifetime.as_secs(),
             refresh_token: earned.family.filter(|_| earned.refreshes).map(|(id, generation)| self.refresh_tokens.issue(id, generation)),
             refresh_expires: earned.expires,
             scope: earned.scope,

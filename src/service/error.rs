@@ -6,6 +6,7 @@ use crate::domain::authorization_details::MalformedDetails;
 use crate::domain::details_types::RefusedDetails;
 use crate::service::client_auth::ClientAuthError;
 use crate::service::key_change::KeyChangeError;
+use crate::service::token_exchange::ExchangeError;
 use crate::store::StoreError;
 
 /// Why no token was issued. `http/error.rs` decides what the client sees of it.
@@ -41,6 +42,9 @@ pub enum TokenError {
     /// The code gives nothing to this client with this redirect URI, verifier and key, for whatever reason.
     #[error("the code is not valid for this client, redirect_uri, code_verifier and key")]
     InvalidCode,
+    /// The tokens of an exchange are not good.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
     /// The scope is malformed or wider than what was granted.
     #[error("the requested scope is malformed or exceeds what was granted")]
     InvalidScope,

@@ -44,6 +44,8 @@ impl Issuer {
     pub const SIGN_IN: &'static str = "/oauth/signin";
     /// Path of the key set below the issuer.
     pub const JWKS: &'static str = "/oauth/jwks";
+    /// Path of the registration endpoint below the issuer.
+    pub const REGISTER: &'static str = "/oauth/register";
     /// Path of the nonce endpoint below the issuer.
     pub const NONCE: &'static str = "/oauth/nonce";
 

@@ -19,6 +19,8 @@ pub mod caller;
 mod client_assertion;
 pub mod client_auth;
 pub mod client_credentials;
+pub mod client_documents;
+pub mod client_keys;
 pub mod clients;
 pub mod code;
 mod cookie_clients;
@@ -31,13 +33,18 @@ pub mod interaction;
 pub mod introspect;
 pub mod introspectors;
 pub mod issuer;
+mod jwt;
 pub mod key_change;
 pub mod par;
+mod party_token;
 pub mod proof;
 pub mod refresh;
 pub mod refresh_token;
+pub mod registration;
 mod request_object;
 pub mod revoke;
+pub mod token_exchange;
+pub mod trusted_issuers;
 pub mod userinfo;
 pub mod verify_token;
 
@@ -49,6 +56,8 @@ use client_auth::ClientAuthSettings;
 use clients::ClientRegistry;
 use introspectors::ResourceCredentials;
 use refresh_token::RefreshTokens;
+use registration::RegistrationSettings;
+use trusted_issuers::TrustedIssuers;
 use verify_token::VerifiedTokens;
 
 /// The authorization server: everything a use case needs, wired once.
@@ -75,6 +84,8 @@ pub struct AuthorizationServer {
     pub health: Arc<dyn StoreHealth>,
     /// Registered clients.
     pub clients: ClientRegistry,
+    /// Who may register itself; `None`: nobody.
+    pub registration: Option<RegistrationSettings>,
     /// What client assertions are judged by.
     pub client_auth: ClientAuthSettings,
     /// Signing keys.
@@ -89,6 +100,8 @@ pub struct AuthorizationServer {
     pub details_types: DetailsTypes,
     /// What resource servers authenticate with when they ask about tokens.
     pub resource_credentials: ResourceCredentials,
+    /// Issuers whose tokens may be exchanged.
+    pub trusted_issuers: TrustedIssuers,
     /// Access tokens whose signature was checked before.
     pub verified_tokens: VerifiedTokens,
     /// Lifetimes of tokens.

@@ -75,7 +75,7 @@ impl AuthorizationServer {
         if push.parameters.request_uri.is_some() {
             return Err(Refusal::new(RefusalCode::InvalidRequest, "request_uri can not be pushed").into());
         }
-        let parameters = self.unfold(push.parameters, &caller.client, now)?;
+        let parameters = self.unfold(push.parameters, &caller.client, now).await?;
         let target = parameters.redirect_target(&caller.client, self.fapi2)?;
         let mut request = parameters.judge(&caller.client, target, &self.resources, &self.details_types)?;
         request.dpop_jkt = one_key(request.dpop_jkt, proof.as_ref().map(|proof| *proof.jkt()))?;
@@ -95,9 +95,9 @@ impl AuthorizationServer {
     }
 
     /// Takes the parameters out of a request object, where they are in one: then only those count (RFC 9101 section 6.3).
-    pub(super) fn unfold(&self, parameters: RequestParameters, client: &Client, now: UnixTime) -> Result<RequestParameters, Refusal> {
+    pub(super) async fn unfold(&self, parameters: RequestParameters, client: &Client, now: UnixTime) -> Result<RequestParameters, Refusal> {
         match &parameters.request {
-            Some(text) => request_object::read(text, client, self.issuer.as_str(), now),
+            Some(text) => request_object::read(text, client, self.issuer.as_str(), &self.client_auth.keys, now).await,
             None => Ok(parameters),
         }
     }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::domain::authorization::{Refusal, RefusalCode, RequestParameters};
 use crate::domain::client::AssertionAlg;
 use crate::domain::{Client, strict_json};
+use crate::service::client_keys::ClientKeys;
 
 /// The parameters inside a request object of `client`.
 ///
@@ -18,7 +19,13 @@ use crate::domain::{Client, strict_json};
 ///
 /// # Errors
 /// [`Refusal`] with [`RefusalCode::InvalidRequestObject`].
-pub(super) fn read(text: &str, client: &Client, issuer: &str, now: UnixTime) -> Result<RequestParameters, Refusal> {
+pub(super) async fn read(
+    text: &str,
+    client: &Client,
+    issuer: &str,
+    keys: &ClientKeys,
+    now: UnixTime,
+) -> Result<RequestParameters, Refusal> {
     let jws = Compact::split(text.as_bytes()).map_err(|_| refuse(NOT_JWS))?;
     let part = |decoded: Option<Vec<u8>>| {
         let bytes = decoded.ok_or_else(|| refuse(NOT_JWS))?;
@@ -28,12 +35,14 @@ pub(super) fn read(text: &str, client: &Client, issuer: &str, now: UnixTime) -> 
     let alg = algorithm(&header)?;
     let signature = jws.signature().map_err(|_| refuse(NOT_JWS))?;
     let kid = header.get("kid").and_then(Value::as_str);
-    let mut keys = client.keys().iter().filter(|key| key.alg() == alg && key.answers_to(kid));
-    if !keys.any(|key| key.verify(jws.signing_input(), &signature).is_ok()) {
+    let claims = part(jws.payload().ok())?;
+    // Before the keys, which may have to be fetched.
+    judge_claims(&claims, client, issuer, now)?;
+    let keys = keys.candidates(client, alg, kid, now).await;
+    let keys = keys.map_err(|_| refuse("the keys at the jwks_uri of the client could not be fetched"))?;
+    if !keys.iter().any(|key| key.verify(jws.signing_input(), &signature).is_ok()) {
         return Err(refuse("no registered key of the client verifies the request object"));
     }
-    let claims = part(jws.payload().ok())?;
-    judge_claims(&claims, client, issuer, now)?;
     RequestParameters::from_claims(&claims)
 }
 

@@ -71,6 +71,13 @@ pub enum Event {
         /// The client it was issued to.
         client_id: ClientId,
     },
+    /// A token was exchanged for a new one.
+    TokenExchanged {
+        /// The client that got it.
+        client_id: ClientId,
+        /// Whether the new token is bound to a key.
+        bound: bool,
+    },
     /// A superseded refresh token was presented, and the family was left alone.
     ReuseRefused {
         /// The grant.
@@ -85,6 +92,11 @@ pub enum Event {
     },
     /// A client was registered or replaced.
     ClientStored {
+        /// The client.
+        client_id: ClientId,
+    },
+    /// A client got a new secret.
+    ClientSecretRotated {
         /// The client.
         client_id: ClientId,
     },

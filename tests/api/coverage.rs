@@ -40,6 +40,7 @@ const REQUIREMENTS: &[(&str, &[&str])] = &[
     ("RS", &["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13"]),
     ("INT", &["01", "02", "03", "04", "05", "06", "07", "08"]),
     ("REV", &["01", "02", "03", "04"]),
+    ("TX", &["01", "02", "03", "04"]),
     ("AT", &["01", "02", "03", "04", "05"]),
     ("PRM", &["01", "02", "03", "04", "05"]),
     ("FAPI-RS", &["01", "02", "03", "04", "05"]),
@@ -48,7 +49,6 @@ const REQUIREMENTS: &[(&str, &[&str])] = &[
 /// The requirements that no test can hold yet, or ever, and why.
 const WITHOUT_TEST: &[(&str, &str)] = &[
     ("TOK-10", "access tokens are not bound to client certificates: there is no mutual TLS"),
-    ("TEP-13", "rate limits come later"),
     ("BCP-10", "a duty of the proxy in front; shipped configurations come later"),
     ("BCP-11", "a duty of whoever names clients and end users"),
     ("HTU-10", "a warning about one library, which is not used"),

@@ -94,11 +94,27 @@ pub(super) const MAX_KEYS: usize = 16;
 /// Keys of an unknown type and keys for encryption are passed over (RFC 7517 section 5); a private or symmetric key is an
 /// error, because it was given away by registering it.
 pub(super) fn parse(jwks: &Map<String, Value>, allowed: impl Fn(AssertionAlg) -> bool) -> Result<Vec<ClientKey>, &'static str> {
+    parse_at_most(MAX_KEYS, jwks, allowed)
+}
+
+/// Parses a JWK Set of at most `max_keys` keys for every algorithm there is; which of them count is for the caller to say.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence: among others that it holds a private key, or no key that can verify.
+pub fn parse_key_set(jwks: &Map<String, Value>, max_keys: usize) -> Result<Vec<ClientKey>, &'static str> {
+    parse_at_most(max_keys, jwks, |_| true)
+}
+
+fn parse_at_most(
+    max_keys: usize,
+    jwks: &Map<String, Value>,
+    allowed: impl Fn(AssertionAlg) -> bool,
+) -> Result<Vec<ClientKey>, &'static str> {
     let Some(Value::Array(keys)) = jwks.get("keys") else {
         return Err("must be an object with an array `keys`");
     };
-    if keys.len() > MAX_KEYS {
-        return Err("holds more than 16 keys");
+    if keys.len() > max_keys {
+        return Err(if max_keys == MAX_KEYS { "holds more than 16 keys" } else { "holds too many keys" });
     }
     let mut parsed = Vec::new();
     for key in keys {

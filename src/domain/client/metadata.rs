@@ -22,8 +22,8 @@ pub struct ClientMetadata {
     /// A name for people, up to 200 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
-    /// How the client authenticates. Default: `client_secret_basic` with a `client_secret`, `private_key_jwt` with `jwks`,
-    /// else `none`.
+    /// How the client authenticates. Default: `client_secret_basic` with a `client_secret`, `private_key_jwt` with `jwks` or
+    /// `jwks_uri`, else `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_method: Option<AuthMethod>,
     /// The one algorithm of the client's assertions. Default: any of ES256, ES384, PS256, EdDSA.
@@ -44,7 +44,7 @@ pub struct ClientMetadata {
     /// The client's public keys: a JWK Set, or its JSON text. At most 16 keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<Value>,
-    /// Where the client publishes its keys.
+    /// Where the client publishes its keys, instead of `jwks`: an https URL in normal form (http on loopback only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<String>,
     /// The client's secret: 1 to 256 bytes of visible ASCII. Only a digest of it is kept, which protects a secret made by a
@@ -76,6 +76,10 @@ pub struct ClientMetadata {
     /// What the `aud` of an assertion may be. Default: `strict`, the issuer alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_assertion_audience: Option<ClientAssertionAudience>,
+    /// Whether the client may exchange a token that is bound to a key it does not hold (RFC 8693). Default: `false`, the proof of
+    /// the request must then be made with the key of the subject token. Meant for services that act for the token's holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_subject_without_proof: Option<bool>,
     /// The client's home page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_uri: Option<String>,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::hmac;
-use keybound_proofs::Entropy;
+use keybound_proofs::{Entropy, UnixTime};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
@@ -15,6 +15,9 @@ use subtle::ConstantTimeEq as _;
 pub struct SecretDigest {
     salt: [u8; Self::SALT_LEN],
     digest: [u8; Self::DIGEST_LEN],
+    /// The last second in which it is good, since 1970; `None`: it has no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
 }
 
 impl SecretDigest {
@@ -25,7 +28,7 @@ impl SecretDigest {
     pub fn new(secret: &[u8], entropy: &mut dyn Entropy) -> Self {
         let mut salt = [0; Self::SALT_LEN];
         entropy.fill(&mut salt);
-        Self { digest: Self::digest(&salt, secret), salt }
+        Self { digest: Self::digest(&salt, secret), salt, until: None }
     }
 
     /// Compares in constant time.
@@ -37,9 +40,26 @@ impl SecretDigest {
         if equal { Ok(()) } else { Err(WrongSecret) }
     }
 
+    /// The same digest, good until `end` at the latest.
+    #[must_use]
+    pub(super) fn until(self, end: UnixTime) -> Self {
+        // A second that has begun counts no more: an overlap of none is none.
+        let last = end.as_secs() - 1;
+        Self { until: Some(self.until.map_or(last, |until| until.min(last))), ..self }
+    }
+
+    /// Whether it is good at `now`.
+    pub(super) fn is_good_at(&self, now: UnixTime) -> bool {
+        now.as_secs() <= self.last_second()
+    }
+
+    pub(super) fn last_second(&self) -> i64 {
+        self.until.unwrap_or(i64::MAX)
+    }
+
     /// Does the work of one comparison for a client that has no secret, so that an answer takes as long as if it had one.
     pub fn verify_nothing(presented: &[u8]) -> WrongSecret {
-        let dummy = Self { salt: [0; Self::SALT_LEN], digest: [0; Self::DIGEST_LEN] };
+        let dummy = Self { salt: [0; Self::SALT_LEN], digest: [0; Self::DIGEST_LEN], until: None };
         // No known input has a digest of zeros, and the verdict is the same anyway.
         std::hint::black_box(dummy.verify(presented)).err().unwrap_or(WrongSecret)
     }

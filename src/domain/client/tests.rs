@@ -1,6 +1,8 @@
 use super::*;
 use serde_json::json;
 
+const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
 struct Counting(u8);
 
 impl Entropy for Counting {
@@ -43,6 +45,24 @@ fn the_default_method_follows_from_the_credentials() {
     assert_eq!(keys.keys().len(), 1);
 }
 
+/// PKJ-06, FAPI-CR-03
+#[test]
+fn keys_may_be_published_instead_of_registered() {
+    let client = validate(json!({"client_id": "a", "jwks_uri": "https://app.example/jwks"})).unwrap();
+    assert_eq!(client.auth_method(), AuthMethod::PrivateKeyJwt);
+    assert!(client.keys().is_empty() && client.jwks_uri().is_some());
+    assert!(client.allows_assertion_alg(AssertionAlg::Es256) && !client.allows_assertion_alg(AssertionAlg::Rs256));
+    assert_eq!(Client::from_stored_json(&client.to_stored_json(), false).unwrap().jwks_uri(), client.jwks_uri());
+}
+
+#[test]
+fn a_stored_client_says_by_whose_word_it_exists() {
+    let client = validate(json!({"client_id": "a"})).unwrap();
+    let provenance = |client: &Client| Client::from_stored_json(&client.to_stored_json(), false).unwrap().provenance();
+    assert_eq!(provenance(&client), Provenance::Operator);
+    assert_eq!(provenance(&client.with_provenance(Provenance::SelfRegistered)), Provenance::SelfRegistered);
+}
+
 #[test]
 fn defaults_are_the_safe_ones() {
     let client = validate(json!({"client_id": "a"})).unwrap();
@@ -73,7 +93,9 @@ fn every_refusal_names_the_member() {
     assert_eq!(refused_member(json!({"client_id": "a", "grant_types": ["client_credentials"]})), "grant_types");
     assert_eq!(refused_member(json!({"client_id": "a", "redirect_uris": ["http://app.example/"]})), "redirect_uris");
     assert_eq!(refused_member(json!({"client_id": "a", "response_types": ["token"]})), "response_types");
-    assert_eq!(refused_member(json!({"client_id": "a", "jwks_uri": "https://app.example/jwks"})), "jwks_uri");
+    assert_eq!(refused_member(json!({"client_id": "a", "jwks_uri": "http://app.example/jwks"})), "jwks_uri");
+    let both = json!({"client_id": "a", "jwks_uri": "https://app.example/jwks", "jwks": {"keys": [p256()]}});
+    assert_eq!(refused_member(both), "jwks_uri");
     assert_eq!(refused_member(json!({"client_id": "a", "refresh_token_delivery": "cookie"})), "allowed_origins");
     assert_eq!(refused_member(json!({"client_id": "a", "client_name": "x\u{7}"})), "client_name");
     assert_eq!(refused_member(json!({"client_id": "a", "token_endpoint_auth_signing_alg": "ES256"})), "token_endpoint_auth_signing_alg");
@@ -187,14 +209,14 @@ fn fapi2_takes_private_key_jwt_and_bound_tokens_only() {
 #[test]
 fn a_secret_is_recognised_and_neither_kept_nor_shown() {
     let client = validate(json!({"client_id": "a", "client_secret": "correct horse battery"})).unwrap();
-    assert_eq!(client.verify_secret(b"correct horse battery"), Ok(()));
-    assert_eq!(client.verify_secret(b"correct horse batterz"), Err(WrongSecret));
-    assert_eq!(client.verify_secret(b""), Err(WrongSecret));
+    assert_eq!(client.verify_secret(b"correct horse battery", NOW), Ok(()));
+    assert_eq!(client.verify_secret(b"correct horse batterz", NOW), Err(WrongSecret));
+    assert_eq!(client.verify_secret(b"", NOW), Err(WrongSecret));
     let stored = client.to_stored_json();
     let shown = format!("{client:?}{}{}", String::from_utf8_lossy(&stored), Value::Object(client.to_public_json()));
     assert!(!shown.contains("correct horse"));
     let again = Client::from_stored_json(&stored, false).unwrap();
-    assert_eq!(again.verify_secret(b"correct horse battery"), Ok(()));
+    assert_eq!(again.verify_secret(b"correct horse battery", NOW), Ok(()));
     assert_eq!(again.to_stored_json(), stored);
 }
 

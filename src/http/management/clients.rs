@@ -2,7 +2,9 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 use crate::clock::OsEntropy;
 use crate::domain::client::ClientMetadata;
@@ -56,6 +58,43 @@ pub async fn replace(
     }
 }
 
+/// A new secret to make.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewSecretBody {
+    /// For how long the secrets there are go on to work, in seconds; `null` or left out: a day. 0 ends them at once.
+    overlap_s: Option<u32>,
+}
+
+/// `POST /admin/clients/{id}/secret`: 201 with a new secret, the only time it is shown. The old ones work until
+/// `previous_secrets_expire_at`.
+pub async fn rotate_secret(
+    _: Operator,
+    id: web::Path<String>,
+    body: web::Json<NewSecretBody>,
+    state: web::Data<ManagementState>,
+) -> HttpResponse {
+    let Ok(id) = ClientId::new(id.into_inner()) else { return refuse(&RegistryError::Unknown) };
+    let overlap = body.overlap_s.unwrap_or(DEFAULT_OVERLAP_S);
+    if overlap > MAX_OVERLAP_S {
+        return refusal(StatusCode::BAD_REQUEST, "invalid_request", "overlap_s must be at most 7776000 (90 days)");
+    }
+    let now = state.server.clock.now();
+    let ends = now.plus(Duration::from_secs(u64::from(overlap)));
+    match state.server.clients.rotate_secret(&id, ends, now, &mut OsEntropy).await {
+        Ok(Registered { client, client_secret }) => {
+            state.server.events.record(Event::ClientSecretRotated { client_id: client.id().clone() }, now);
+            never_cached(StatusCode::CREATED).json(json!({
+                "client_id": client.id(),
+                "client_secret": client_secret.map(|secret| secret.expose().clone()),
+                "client_secret_expires_at": 0,
+                "previous_secrets_expire_at": ends.as_secs(),
+            }))
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
 /// `DELETE /admin/clients/{id}`: 204. Its grants end with it.
 pub async fn delete(_: Operator, id: web::Path<String>, state: web::Data<ManagementState>) -> HttpResponse {
     let Ok(id) = ClientId::new(id.into_inner()) else { return refuse(&RegistryError::Unknown) };
@@ -88,6 +127,10 @@ fn refuse(error: &RegistryError) -> HttpResponse {
         RegistryError::Unknown => refusal(StatusCode::NOT_FOUND, "unknown_client", "no client has this client_id"),
         RegistryError::Configured => refusal(StatusCode::CONFLICT, "invalid_request", &error.to_string()),
         RegistryError::Exists | RegistryError::OtherId => refusal(StatusCode::CONFLICT, "invalid_request", &error.to_string()),
+        RegistryError::NoSecret(_) => refusal(StatusCode::CONFLICT, "invalid_request", &error.to_string()),
         RegistryError::Invalid(reason) => refusal(StatusCode::BAD_REQUEST, "invalid_client_metadata", &reason.to_string()),
     }
 }
+
+const DEFAULT_OVERLAP_S: u32 = 24 * 3600;
+const MAX_OVERLAP_S: u32 = 90 * 24 * 3600;

@@ -53,6 +53,7 @@ pub fn management_routes(state: web::Data<ManagementState>) -> impl FnOnce(&mut 
             .route("/readyz", web::get().to(health::readyz))
             .service(web::resource("/admin/clients").post(clients::create).get(clients::list))
             .service(web::resource("/admin/clients/{id}").get(clients::show).put(clients::replace).delete(clients::delete))
+            .service(web::resource("/admin/clients/{id}/secret").post(clients::rotate_secret))
             .service(web::resource("/admin/grants").post(grants::create).get(grants::list).delete(grants::revoke_matching))
             .service(web::resource("/admin/grants/{id}").delete(grants::revoke))
             .service(web::resource("/admin/interactions/{id}").get(interactions::show))

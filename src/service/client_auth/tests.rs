@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::OsEntropy;
 use crate::domain::ClientMetadata;
+use crate::fetch::{KeySets, Reach};
 use crate::service::testing::MemoryRecords;
 
 const ISSUER: &str = "https://as.example";
@@ -119,6 +120,7 @@ impl Server {
                 issuer: ISSUER.to_owned(),
                 endpoint_urls: vec![TOKEN_URL.to_owned()],
                 realm: Realm::new(ISSUER),
+                keys: ClientKeys::new(KeySets::new(), Reach::Public),
             },
             epoch: Epoch { id: EpochId::from_bytes([1; 16]), since: None },
             now: UnixTime::from_secs(NOW),

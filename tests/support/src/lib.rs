@@ -5,6 +5,7 @@
 pub mod authorization;
 pub mod fleet;
 pub mod flow;
+pub mod host;
 pub mod http;
 pub mod jose;
 pub mod proof;
@@ -16,6 +17,7 @@ pub mod time;
 pub use authorization::CodeFlow;
 pub use fleet::Fleet;
 pub use flow::{Answer, Call, Client, ClientLogin, Endpoint, Session};
+pub use host::Host;
 pub use http::{Connection, Request, Response};
 pub use jose::Key;
 pub use proof::Proof;
