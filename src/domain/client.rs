@@ -455,23 +455,13 @@ pub enum InvalidClientMetadata {
         /// What the profile wants.
         problem: &'static str,
     },
-    /// The member is known, and what it asks for is not there yet.
-    #[error("{member} is not supported yet: {instead}")]
-    Unsupported {
-        /// Its name.
-        member: &'static str,
-        /// What to do instead.
-        instead: &'static str,
-    },
 }
 
 impl InvalidClientMetadata {
     /// The member that is to blame.
     pub const fn member(&self) -> &'static str {
         match self {
-            Self::Missing { member } | Self::Malformed { member, .. } | Self::Profile { member, .. } | Self::Unsupported { member, .. } => {
-                member
-            }
+            Self::Missing { member } | Self::Malformed { member, .. } | Self::Profile { member, .. } => member,
         }
     }
 }
@@ -518,10 +508,6 @@ fn to_map(metadata: &ClientMetadata) -> Map<String, Value> {
 
 fn malformed<T>(member: &'static str, problem: &'static str) -> Result<T, InvalidClientMetadata> {
     Err(InvalidClientMetadata::Malformed { member, problem })
-}
-
-fn unsupported<T>(member: &'static str, instead: &'static str) -> Result<T, InvalidClientMetadata> {
-    Err(InvalidClientMetadata::Unsupported { member, instead })
 }
 
 /// What a secret is worth is for the operator to know; FAPI 2.0, which asks for 128 bits (section 5.4.1), allows no secrets here.
