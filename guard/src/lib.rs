@@ -1,0 +1,1 @@
+//! Check DPoP-bound access tokens inside a resource server.

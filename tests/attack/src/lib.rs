@@ -1,0 +1,1 @@
+//! A replay-attack suite for servers that speak DPoP (RFC 9449).
