@@ -80,6 +80,11 @@ impl CookieUse {
         self.set(&token, life)
     }
 
+    /// Takes the cookie away from the browser.
+    pub(super) fn clear(&self) -> Option<HeaderValue> {
+        self.set("", 0)
+    }
+
     /// `Path=/`, `Secure` and no `Domain` are what the prefix `__Host-` asks for.
     fn set(&self, value: &str, max_age: u64) -> Option<HeaderValue> {
         let name = &self.name;

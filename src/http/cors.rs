@@ -85,4 +85,4 @@ async fn is_registered(state: &PublicState, origin: &HeaderValue) -> bool {
     }
 }
 
-const COOKIE_ENDPOINTS: [&str; 2] = [Issuer::REFRESH, Issuer::TOKEN];
+const COOKIE_ENDPOINTS: [&str; 3] = [Issuer::REFRESH, Issuer::TOKEN, Issuer::REVOKE];

@@ -135,6 +135,38 @@ async fn a_cookie_is_its_own_clients(store: Store) {
     accepted(&good.send(&service).await, &mut named, "__Host-named");
 }
 
+/// REV-01, REV-03: logging out revokes what is in the cookie and takes the cookie away; other pages can't.
+async fn logging_out_clears_the_cookie(store: Store) {
+    let service = start(store).await;
+    let session = service.session("page").await;
+    let logout = |origin: &str| {
+        let request = Request::new("POST", "/oauth/revoke").header("Origin", origin);
+        request.header("Cookie", format!("{DEFAULT}={}", session.refresh_token)).form(&[("client_id", "page")])
+    };
+    for origin in [OTHER_ORIGIN, "null"] {
+        let answer = service.send(&logout(origin)).await;
+        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_request")), "{answer}");
+        assert!(answer.header_lines("Set-Cookie").is_empty(), "{answer}");
+    }
+    let answer = service.send(&logout(ORIGIN)).await;
+    assert_eq!(answer.status, 200, "{answer}");
+    assert_eq!(answer.header_lines("Access-Control-Allow-Credentials"), ["true"], "{answer}");
+    let (name, value, attributes) = set_cookie(&answer);
+    assert_eq!((name.as_str(), value.as_str()), (DEFAULT, ""));
+    for attribute in ["Max-Age=0", "Path=/", "Secure", "HttpOnly"] {
+        assert!(attributes.iter().any(|one| one == attribute), "{attribute}: {attributes:?}");
+    }
+    call(&session, Endpoint::Refresh).send(&service).await.invalid_grant();
+
+    // A token in the body needs no page: whoever found it may put it out of use.
+    let found = service.session("page").await;
+    let revoke = Request::new("POST", "/oauth/revoke").form(&[("client_id", "page"), ("token", found.refresh_token.as_str())]);
+    assert_eq!(service.send(&revoke).await.status, 200);
+    call(&found, Endpoint::Refresh).send(&service).await.invalid_grant();
+    let nothing = Request::new("POST", "/oauth/revoke").header("Origin", ORIGIN).form(&[("client_id", "page")]);
+    assert_eq!(service.send(&nothing).await.status, 400);
+}
+
 /// Two cookies of one name: one of them is somebody else's.
 async fn a_doubled_cookie_is_refused(store: Store) {
     let service = start(store).await;
@@ -273,6 +305,7 @@ both_stores!(
     only_pages_of_the_client_use_its_cookie,
     a_cookie_is_its_own_clients,
     a_doubled_cookie_is_refused,
+    logging_out_clears_the_cookie,
     a_token_in_the_body_moves_into_the_cookie,
     other_clients_ignore_cookies,
     credentials_are_for_registered_origins,
