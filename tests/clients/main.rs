@@ -26,6 +26,7 @@ clients! {
     openid_client_runs_whole_sessions: Node "openid-client.mjs", Application;
     oauth4webapi_runs_whole_sessions_and_validates_our_tokens: Node "oauth4webapi.mjs", Application;
     dpop_and_fetch_refresh: Node "dpop.mjs", Application;
+    atproto_finds_the_issuer_of_an_api_and_uses_both: Node "atproto.mjs", Application;
     requests_oauth2client_runs_whole_sessions: Python "oauth2client.py", Application;
     pydpop_refreshes: Python "pydpop_requests.py", Application;
     oidc_client_ts_runs_whole_sessions_in_chromium: Node "oidc-client-ts.mjs", Application;

@@ -33,6 +33,7 @@ pub(crate) async fn run(language: Language, file: &str, sign_in: SignIn, nonce: 
     let api = format!("http://{}", free_address());
     let mut settings = Settings::loopback()
         .with("dpop.nonce", nonce)
+        .with("client_metadata_documents.enabled", true)
         .resource(json!({"id": "api", "url": api, "audience": api, "scopes": ["atproto", "transition:generic"]}));
     if sign_in == SignIn::Application {
         settings = settings.with("interaction.url", "https://login.example.test/sign-in");
