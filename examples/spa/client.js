@@ -95,8 +95,9 @@ export class Client {
 
   /** Ends the session at the server and here. */
   async signOut() {
-    const { refresh_token, access_token } = this.session
-    const body = new URLSearchParams({ client_id: this.config.client_id, token: refresh_token ?? access_token })
+    const body = new URLSearchParams({ client_id: this.config.client_id })
+    // With the refresh token in a cookie there is nothing to name: the server takes it from there, and the cookie away.
+    if (!this.config.cookie) body.set('token', this.session.refresh_token ?? this.session.access_token)
     await this.#read(this.server.revocation_endpoint, await this.#transmit('POST', this.server.revocation_endpoint, { headers: {}, body }))
     await this.#end()
   }
@@ -135,8 +136,9 @@ export class Client {
   }
 
   #transmit(method, url, { headers, body }) {
-    // Two endpoints take the refresh token from a cookie, and give the next one in a cookie: the browser's business, which script never sees.
-    const takesCookies = [this.server.token_endpoint, `${this.config.issuer}/oauth/refresh`].includes(url)
+    // Three endpoints take the refresh token from a cookie, and set or clear the cookie: the browser's business, which script never sees.
+    const { token_endpoint, revocation_endpoint } = this.server
+    const takesCookies = [token_endpoint, revocation_endpoint, `${this.config.issuer}/oauth/refresh`].includes(url)
     const credentials = this.config.cookie && takesCookies ? 'include' : 'omit'
     return fetch(url, { method, headers, body, credentials })
   }

@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(read_with("scope", None).expect("claims").scope, Scope::default());
     }
 
-    /// CNF-01, CNF-02
+    /// CNF-01, CNF-02, MTLS-02
     #[test]
     fn a_confirmation_that_is_not_understood_is_never_read_as_unbound() {
         assert_eq!(read_with("cnf", None).expect("claims").binding, TokenBinding::Bearer);

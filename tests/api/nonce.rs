@@ -124,7 +124,7 @@ async fn a_nonce_of_another_server_is_challenged(store: Store) {
     session.refresh().prove_with_nonce(&session.key, &own).send(&service).await.tokens();
 }
 
-/// NON-10, PKJ-08: the same jti, the same refresh token and the same client assertion work on the retry.
+/// NON-10, PKJ-08, PIPE-1: the same jti, the same refresh token and the same client assertion work on the retry.
 async fn a_challenge_leaves_no_trace(store: Store) {
     let service = start_requiring(store).await;
     for client in ["spa", "signer", "web"] {

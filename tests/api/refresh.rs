@@ -127,7 +127,7 @@ async fn a_bound_client_needs_a_proof(store: Store) {
     }
 }
 
-/// REF-04, BCP-03: every token that is not good gets one and the same answer.
+/// REF-04, BCP-03, PIPE-3: every token that is not good gets one and the same answer.
 async fn tokens_that_are_no_good_are_indistinguishable(store: Store) {
     let service = start(store).await;
     let mut session = service.session("spa").await;
@@ -180,7 +180,7 @@ async fn a_token_belongs_to_one_client(store: Store) {
     public.refresh().send(&service).await.tokens();
 }
 
-/// REF-02, REF-03, REF-05: narrower once, full again; wider never; a refusal uses up nothing.
+/// REF-02, REF-03, REF-05, PIPE-2: narrower once, full again; wider never; a refusal uses up nothing.
 async fn scope_is_narrowed_for_one_access_token(store: Store) {
     let service = start(store).await;
     let mut session = service.session_with("spa", Key::es256(), json!({"scope": "accounts payments"})).await;

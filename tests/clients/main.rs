@@ -31,4 +31,5 @@ clients! {
     pydpop_refreshes: Python "pydpop_requests.py", Application;
     oidc_client_ts_runs_whole_sessions_in_chromium: Node "oidc-client-ts.mjs", Application;
     a_page_signs_in_refreshes_and_is_safe_from_replays_in_chromium: Node "spa.mjs", Builtin;
+    the_example_login_application_signs_people_in: Node "login-app.mjs", Example;
 }

@@ -1,5 +1,6 @@
 //! Installs the clients once, starts a service for a script and runs it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -25,6 +26,8 @@ pub(crate) enum SignIn {
     Application,
     /// At the page of the service.
     Builtin,
+    /// At the example login application.
+    Example,
 }
 
 /// Runs one script against a service of its own, whose issuer is its address.
@@ -35,10 +38,14 @@ pub(crate) async fn run(language: Language, file: &str, sign_in: SignIn, nonce: 
         .with("dpop.nonce", nonce)
         .with("client_metadata_documents.enabled", true)
         .resource(json!({"id": "api", "url": api, "audience": api, "scopes": ["atproto", "transition:generic"]}));
-    if sign_in == SignIn::Application {
-        settings = settings.with("interaction.url", "https://login.example.test/sign-in");
-    }
+    let login = free_address();
+    settings = match sign_in {
+        SignIn::Application => settings.with("interaction.url", "https://login.example.test/sign-in"),
+        SignIn::Example => settings.with("interaction.url", format!("http://{login}/")),
+        SignIn::Builtin => settings,
+    };
     let service = Service::start(env!("CARGO_BIN_EXE_keybound"), Store::Embedded, settings).await;
+    let _login_application = (sign_in == SignIn::Example).then(|| login_application(login, &service));
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures").join(nonce);
     std::fs::create_dir_all(&pictures).expect("a directory for pictures");
     let told = json!({
@@ -62,6 +69,15 @@ pub(crate) async fn run(language: Language, file: &str, sign_in: SignIn, nonce: 
     let said = [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
     assert!(output.status.success(), "{file} with nonces {nonce}: {}\n{said}\n{}", output.status, service.log());
     println!("{said}");
+}
+
+/// The example login application, which ends when it is dropped. Who opens its page waits until it listens.
+fn login_application(address: SocketAddr, service: &Service) -> tokio::process::Child {
+    let program = Path::new(env!("CARGO_BIN_EXE_keybound")).with_file_name("examples").join("login_app");
+    let mut command = tokio::process::Command::new(&program);
+    command.env("LOGIN_LISTEN", address.to_string()).env("LOGIN_USERS", "alice:wonderland").kill_on_drop(true);
+    command.env("KEYBOUND_MANAGEMENT", format!("http://{}", service.management)).env("KEYBOUND_TOKEN", MANAGEMENT_TOKEN);
+    command.spawn().unwrap_or_else(|error| panic!("{} does not run: {error}; `cargo build --examples` makes it", program.display()))
 }
 
 /// Where the clients are installed.

@@ -241,9 +241,19 @@ await withBrowser(async (browser) => {
       await stranger.close()
       assert.deepEqual(await press(cookies.page, 'Refresh'), ['200'])
     },
-    'signs out': async () => {
+    'signs out, and the cookie is gone': async () => {
+      const held = await cookies.context.cookies(service.issuer)
       assert.deepEqual(await press(cookies.page, 'Sign out'), ['200'])
       await cookies.page.locator('#signed-out').waitFor({ state: 'visible' })
+      const left = (await cookies.context.cookies(service.issuer)).filter(({ name }) => name.startsWith('__Host-'))
+      assert.deepEqual(left, [])
+      const { session } = await kept(cookies.page)
+      assert.equal(session, undefined)
+      await cookies.context.addCookies(held)
+      await cookies.page.evaluate(async () => (await import('/store.js')).keep('session', { sub: 'alice' }))
+      await cookies.page.reload()
+      await cookies.page.locator('#signed-in').waitFor({ state: 'visible' })
+      assert.equal((await press(cookies.page, 'Refresh')).at(-1), '401 invalid_grant', 'the grant ended at the server too')
     },
   })
   cookies.quiet()
