@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use url::Url;
 
@@ -438,8 +439,16 @@ impl Arena {
     /// # Errors
     /// [`WireError`].
     pub(crate) async fn try_send(&self, call: &Call, proofs: &[Vec<u8>]) -> Result<Response, WireError> {
-        let answer = self.wire.send(&self.request(call, proofs)).await;
+        let mut answer = self.wire.send(&self.request(call, proofs)).await;
         self.note(call, proofs.len(), &answer);
+        // "Not now" is no answer yet. An honest client comes again, with the same proof: nothing was judged.
+        for _ in 0..2 {
+            let again = answer.as_ref().ok().filter(|answer| answer.status == 503).and_then(|answer| answer.header("Retry-After"));
+            let Some(seconds) = again.and_then(|text| text.parse::<u64>().ok()).filter(|seconds| *seconds <= 2) else { break };
+            tokio::time::sleep(Duration::from_millis(seconds * 1000 + 100)).await;
+            answer = self.wire.send(&self.request(call, proofs)).await;
+            self.note(call, proofs.len(), &answer);
+        }
         if let Ok(answer) = &answer {
             self.keep_nonce(call.role, answer);
             if call.shared && answer.status == 200 {

@@ -304,7 +304,12 @@ async fn reused_after_restart(arena: &Arena) -> Step<()> {
     let call = call_with(arena, &parts.sign()).await?;
     accepted(Stage::Token, &arena.send_honest(&call).await?)?;
     arena.restart().await?;
-    refused(Stage::Token, &arena.send_honest(&call).await?)
+    let answer = arena.send_honest(&call).await?;
+    if answer.status == 503 {
+        // Whoever has forgotten which assertions were used says so for as long as this one could have been.
+        return Ok(());
+    }
+    refused(Stage::Token, &answer)
 }
 
 fn secrets(list: &mut List) {

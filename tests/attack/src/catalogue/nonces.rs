@@ -104,13 +104,13 @@ async fn forged_nonce(arena: &Arena, forgery: Forged) -> Step<()> {
 }
 
 async fn swapped_roles(arena: &Arena) -> Step<()> {
-    let (Some(ours), Some(theirs)) = (arena.nonce(Role::AuthorizationServer), arena.nonce(Role::ResourceServer)) else {
-        return not_applicable("not both the authorization server and the resource hand out nonces");
-    };
     let same_origin = arena.resource_url().is_some_and(|url| url.origin() == arena.endpoints.token.origin());
     if same_origin && arena.options.resource.is_none() {
         return not_applicable("userinfo belongs to the authorization server and may share its nonces");
     }
+    let (Some(ours), Some(theirs)) = (arena.nonce(Role::AuthorizationServer), arena.nonce(Role::ResourceServer)) else {
+        return not_applicable("not both the authorization server and the resource hand out nonces");
+    };
     for (stage, nonce) in [(Stage::Any, theirs), (Stage::Resource, ours)] {
         let call = arena.call(stage).await?;
         let answer = arena.send(&call, &[arena.draft(&call).claim("nonce", nonce).sign().into_bytes()]).await?;
