@@ -161,6 +161,18 @@ impl Call {
         self
     }
 
+    /// The same call by somebody who holds no secret of the client: only a public client's tokens are bound to nothing but the key.
+    #[must_use]
+    pub(crate) fn by_a_thief(self) -> Self {
+        match &self.client {
+            Some(client) if !client.is_public() => {
+                let id = client.id.clone();
+                self.client(None).set("client_id", id)
+            }
+            _ => self,
+        }
+    }
+
     /// Authenticates as someone else, or not at all.
     #[must_use]
     pub(crate) fn client(mut self, client: Option<Client>) -> Self {

@@ -229,7 +229,7 @@ async fn refresh_of_code(arena: &Arena) -> Step<()> {
     accepted(Stage::Token, &answer)?;
     let Some(refresh_token) = answer.refresh_token() else { return not_applicable("a code gives no refresh token") };
     let session = crate::target::Session { key: Key::es256(), refresh_token, grant: None };
-    refused(Stage::Refresh, &arena.send_honest(&arena.refresh(&session)?).await?)
+    refused(Stage::Refresh, &arena.send_honest(&arena.refresh(&session)?.by_a_thief()).await?)
 }
 
 fn pushed(list: &mut List) {

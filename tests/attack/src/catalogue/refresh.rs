@@ -52,7 +52,7 @@ impl Thief {
     /// Sends what the thief sends.
     async fn send(self, arena: &Arena, session: &Session) -> Step<Response> {
         let own = Key::es256();
-        let call = arena.refresh(session)?;
+        let call = arena.refresh(session)?.by_a_thief();
         let call = match self {
             Self::OtherClient | Self::OtherClientOwnKey => match &arena.options.other {
                 Some(other) => call.client(Some(other.clone())),
@@ -160,7 +160,7 @@ async fn survive(arena: &Arena, thief: Thief) -> Step<()> {
 
 async fn survive_old_token(arena: &Arena, with_key: bool) -> Step<()> {
     let (old, session) = rotated(arena, 3).await?;
-    let call = arena.refresh(&Session { refresh_token: old[0].clone(), ..session.clone() })?;
+    let call = arena.refresh(&Session { refresh_token: old[0].clone(), ..session.clone() })?.by_a_thief();
     let answer = if with_key { arena.send_honest(&call.key(&Key::es256())).await? } else { arena.send(&call, &[]).await? };
     refused(Stage::Refresh, &answer)?;
     let answer = arena.send_honest(&arena.refresh(&session)?).await?;
@@ -401,7 +401,7 @@ async fn successor_keeps_key(arena: &Arena) -> Step<()> {
     if let Some(token) = answer.refresh_token() {
         session.refresh_token = token;
     }
-    let answer = arena.send_honest(&arena.refresh(&session)?.key(&Key::es256())).await?;
+    let answer = arena.send_honest(&arena.refresh(&session)?.by_a_thief().key(&Key::es256())).await?;
     refused(Stage::Refresh, &answer)
 }
 
@@ -560,7 +560,7 @@ async fn race_with_strangers(arena: &Arena) -> Step<()> {
     let call = arena.refresh(&session)?;
     let mut requests: Vec<_> = (0..31)
         .map(|_| {
-            let call = call.clone().key(&Key::es256());
+            let call = call.clone().by_a_thief().key(&Key::es256());
             arena.request(&call, &[arena.draft(&call).sign().into_bytes()])
         })
         .collect();
@@ -637,6 +637,9 @@ async fn narrowed(arena: &Arena) -> Step<()> {
 }
 
 async fn same_answer(arena: &Arena) -> Step<()> {
+    if !arena.app()?.is_public() {
+        return not_applicable("the refresh tokens of a client that authenticates are not bound to a key");
+    }
     let session = arena.session().await?;
     let foreign = arena.send_honest(&arena.refresh(&session)?.key(&Key::es256())).await?;
     refused(Stage::Refresh, &foreign)?;
