@@ -26,7 +26,12 @@ fn settings(machine: Value) -> Settings {
         client[name] = value.clone();
     }
     let algs = json!(["ES256", "ES384", "PS256", "EdDSA", "Ed25519"]);
-    Settings::loopback().with("interaction.builtin", true).with("dpop.algs", algs).client(client).client(app("attack-app")).client(app("attack-other"))
+    Settings::loopback()
+        .with("interaction.builtin", true)
+        .with("dpop.algs", algs)
+        .client(client)
+        .client(app("attack-app"))
+        .client(app("attack-other"))
 }
 
 fn secret(method: &str) -> Settings {
@@ -114,10 +119,7 @@ async fn every_attack_is_refused_on_two_nodes_behind_one_redis() {
     let second = first.second_node().await;
     let peer = Some(format!("http://{}", second.public).parse().expect("a URL"));
     let report = attack(Options { peer, ..options(first.public, ClientAuth::Assertion(key, None)) }).await;
-    all_refused(
-        &report,
-        &[SLOW, SECRETS[0], OPTIONAL_NONCES, ONE_ORIGIN, "no way to restart", "no second endpoint that refreshes"],
-    );
+    all_refused(&report, &[SLOW, SECRETS[0], OPTIONAL_NONCES, ONE_ORIGIN, "no way to restart", "no second endpoint that refreshes"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -81,7 +81,12 @@ async fn serve(meddling: Arc<Mutex<Meddling>>, upstream: Arc<OnceLock<SocketAddr
     address
 }
 
-async fn exchange(mut client: TcpStream, upstream: SocketAddr, kind: Meddling, cache: &Mutex<HashMap<Vec<u8>, Vec<u8>>>) -> std::io::Result<()> {
+async fn exchange(
+    mut client: TcpStream,
+    upstream: SocketAddr,
+    kind: Meddling,
+    cache: &Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+) -> std::io::Result<()> {
     let Some(request) = read_request(&mut client).await? else { return Ok(()) };
     let known = cache.lock().expect("nobody panics").get(&request).cloned();
     if let Some(answer) = known.filter(|_| kind == Meddling::AnswersFromACache) {
@@ -148,7 +153,9 @@ fn meddled_request(request: &[u8], kind: Meddling) -> Vec<u8> {
         Meddling::CutsAtTheComma => edit(&mut lines, &|line| line.split(',').next().unwrap_or_default().to_owned()),
         Meddling::TakesOffQuotes => edit(&mut lines, &|line| line.replace('"', "")),
         Meddling::TakesOffPadding => edit(&mut lines, &|line| line.trim_end_matches('=').to_owned()),
-        Meddling::CallsBearerDpop => lines.iter_mut().for_each(|line| *line = line.replace("Authorization: Bearer ", "Authorization: DPoP ")),
+        Meddling::CallsBearerDpop => {
+            lines.iter_mut().for_each(|line| *line = line.replace("Authorization: Bearer ", "Authorization: DPoP "))
+        }
         Meddling::MovesTokensOutOfTheQuery => {
             if let Some((before, after)) = lines[0].clone().split_once("?access_token=") {
                 let (token, rest) = after.split_once(' ').expect("a request line");

@@ -227,13 +227,18 @@ impl Arena {
                 there(options.app.is_some(), "no client for user grants was given: --app-client-id")?;
                 there(need != Need::Session || endpoints.offers_grant("refresh_token"), "the server does not offer refresh_token")?;
                 match need {
-                    Need::Session if matches!(self.source, SessionSource::None) => {
-                        not_applicable("no way to tokens of a user was given: --management, --sign-in, --token-command, --refresh-token-file or --browser")
+                    Need::Session if matches!(self.source, SessionSource::None) => not_applicable(
+                        "no way to tokens of a user was given: --management, --sign-in, --token-command, --refresh-token-file or --browser",
+                    ),
+                    Need::Sessions => {
+                        there(self.source.is_endless(), "needs as many grants as it likes: --management, --sign-in or --token-command")
                     }
-                    Need::Sessions => there(self.source.is_endless(), "needs as many grants as it likes: --management, --sign-in or --token-command"),
                     Need::Codes => {
                         there(endpoints.authorize.is_some(), "the server has no authorization endpoint")?;
-                        there(self.browser().is_some_and(|browser| matches!(browser, Browser::Played(..))), "needs codes without a person: --sign-in")
+                        there(
+                            self.browser().is_some_and(|browser| matches!(browser, Browser::Played(..))),
+                            "needs codes without a person: --sign-in",
+                        )
                     }
                     _ => Ok(()),
                 }
@@ -255,7 +260,9 @@ impl Arena {
             Need::Peer => there(options.peer.is_some(), "no second node was given: --peer"),
             Need::Restart => there(options.restart.is_some(), "no way to restart the server was given: --restart-command"),
             Need::OtherClient => there(options.other.is_some(), "no other client was given: --other-client-id"),
-            Need::RefreshEndpoint => there(options.refresh_endpoint.is_some(), "no second endpoint that refreshes was given: --refresh-endpoint"),
+            Need::RefreshEndpoint => {
+                there(options.refresh_endpoint.is_some(), "no second endpoint that refreshes was given: --refresh-endpoint")
+            }
             Need::Assertion => {
                 self.needs(Need::Machine)?;
                 let signs = options.machine.as_ref().is_some_and(|client| matches!(client.auth, crate::target::ClientAuth::Assertion(..)));
@@ -362,10 +369,7 @@ impl Arena {
             stage: Stage::Refresh,
             method: "POST",
             url: self.endpoints.token.clone(),
-            form: vec![
-                ("grant_type".to_owned(), "refresh_token".to_owned()),
-                ("refresh_token".to_owned(), session.refresh_token.clone()),
-            ],
+            form: vec![("grant_type".to_owned(), "refresh_token".to_owned()), ("refresh_token".to_owned(), session.refresh_token.clone())],
             headers: Vec::new(),
             client: Some(self.app()?),
             key: session.key.clone(),

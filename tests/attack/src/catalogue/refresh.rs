@@ -98,8 +98,11 @@ const THIEVES: [(Thief, &str, super::Severity); 12] = [
 fn stolen(list: &mut List) {
     for (number, (thief, how, severity)) in (1..).zip(THIEVES) {
         let title = format!("A refresh token {how}");
-        let needs: &[Need] =
-            if matches!(thief, Thief::OtherClient | Thief::OtherClientOwnKey) { &[Need::Sessions, Need::OtherClient] } else { &[Need::Sessions] };
+        let needs: &[Need] = if matches!(thief, Thief::OtherClient | Thief::OtherClientOwnKey) {
+            &[Need::Sessions, Need::OtherClient]
+        } else {
+            &[Need::Sessions]
+        };
         list.script(
             number,
             (severity, "5", &title, STOLEN),
@@ -120,8 +123,11 @@ async fn steal(arena: &Arena, thief: Thief) -> Step<()> {
 fn strangers(list: &mut List) {
     for (number, (thief, how, _)) in (21..).zip(THIEVES) {
         let title = format!("The honest client after its refresh token was shown {how}");
-        let needs: &[Need] =
-            if matches!(thief, Thief::OtherClient | Thief::OtherClientOwnKey) { &[Need::Sessions, Need::OtherClient] } else { &[Need::Sessions] };
+        let needs: &[Need] = if matches!(thief, Thief::OtherClient | Thief::OtherClientOwnKey) {
+            &[Need::Sessions, Need::OtherClient]
+        } else {
+            &[Need::Sessions]
+        };
         list.script(
             number,
             (Medium, "RFC 9700 section 4.14.2", &title, KILLED),
@@ -175,34 +181,95 @@ fn forged(list: &mut List) {
         (44, "with a character near its end changed", |token| changed(token, token.len() - 4)),
         (45, "that lacks its last four characters", |token| token[..token.len().saturating_sub(4)].to_owned()),
         (46, "with four characters more", |token| format!("{token}AAAA")),
-        (47, "in the other case", |token| token.chars().map(|letter| if letter.is_ascii_lowercase() { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }).collect()),
+        (47, "in the other case", |token| {
+            token
+                .chars()
+                .map(|letter| if letter.is_ascii_lowercase() { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() })
+                .collect()
+        }),
         (48, "in quotes", |token| format!("\"{token}\"")),
         (49, "with a NUL after it", |token| format!("{token}\0")),
         (50, "of random characters", |token| token[..token.len().min(4)].to_owned() + &unique() + &unique()),
     ];
     for (number, how, forgery) in forgeries {
         let title = format!("A refresh token {how}");
-        list.script(number, (Critical, "RFC 6749 section 10.4", &title, GUESSED), Judgement::Refused, &format!("Send a refresh token {how}, with a good proof."), run!(forged_token, forgery))
-            .needs(&[Need::Session]);
+        list.script(
+            number,
+            (Critical, "RFC 6749 section 10.4", &title, GUESSED),
+            Judgement::Refused,
+            &format!("Send a refresh token {how}, with a good proof."),
+            run!(forged_token, forgery),
+        )
+        .needs(&[Need::Session]);
     }
     list.script(
         51,
-        (Info, "RFC 4648 section 3.5", "A refresh token with unused bits set at its end", "one refresh token has several spellings, and a deny list may hold another"),
+        (
+            Info,
+            "RFC 4648 section 3.5",
+            "A refresh token with unused bits set at its end",
+            "one refresh token has several spellings, and a deny list may hold another",
+        ),
         Judgement::Refused,
         "Send a refresh token whose last character is spelled otherwise.",
-        run!(forged_token, (|token| {
-            let at = token.rfind(['_', '.']).map_or(0, |at| at + 1);
-            let (head, tail) = token.split_at(at);
-            with_tail_bits(tail).map_or_else(|| format!("{token}="), |tail| format!("{head}{tail}"))
-        }) as fn(&str) -> String),
+        run!(
+            forged_token,
+            (|token| {
+                let at = token.rfind(['_', '.']).map_or(0, |at| at + 1);
+                let (head, tail) = token.split_at(at);
+                with_tail_bits(tail).map_or_else(|| format!("{token}="), |tail| format!("{head}{tail}"))
+            }) as fn(&str) -> String
+        ),
     )
     .needs(&[Need::Session]);
-    list.script(52, (High, "RFC 6749 section 6", "An access token as a refresh token", "tokens of one kind are taken for another"), Judgement::Refused, "Refresh; send the access token as refresh_token.", run!(other_kind, "access_token")).needs(&[Need::Session]);
-    list.script(53, (High, "RFC 6749 section 6", "An ID token as a refresh token", "tokens of one kind are taken for another"), Judgement::Refused, "Refresh; send the ID token as refresh_token.", run!(other_kind, "id_token")).needs(&[Need::Session]);
-    list.script(54, (Low, "RFC 6749 section 3.2", "Two refresh tokens in one request", "which of two parameters counts depends on who reads"), Judgement::Refused, "Send a good refresh token and another beside it.", run!(doubled, "refresh_token")).needs(&[Need::Session]);
-    list.script(55, (Low, "RFC 6749 section 3.2", "grant_type twice at a refresh", "which of two parameters counts depends on who reads"), Judgement::Refused, "Send grant_type twice.", run!(doubled, "grant_type")).needs(&[Need::Session]);
-    list.script(56, (Medium, "RFC 6749 section 2.3.1", "A refresh token in the query", "refresh tokens end in logs and histories"), Judgement::Refused, "Send the refresh token in the query instead of the form.", run!(in_the_query)).needs(&[Need::Session]);
-    list.script(57, (High, "RFC 6749 section 6", "A wider scope than was granted", "a client gives itself what the user did not"), Judgement::Refused, "Refresh and ask for a scope that was never granted.", run!(wider)).needs(&[Need::Session]);
+    list.script(
+        52,
+        (High, "RFC 6749 section 6", "An access token as a refresh token", "tokens of one kind are taken for another"),
+        Judgement::Refused,
+        "Refresh; send the access token as refresh_token.",
+        run!(other_kind, "access_token"),
+    )
+    .needs(&[Need::Session]);
+    list.script(
+        53,
+        (High, "RFC 6749 section 6", "An ID token as a refresh token", "tokens of one kind are taken for another"),
+        Judgement::Refused,
+        "Refresh; send the ID token as refresh_token.",
+        run!(other_kind, "id_token"),
+    )
+    .needs(&[Need::Session]);
+    list.script(
+        54,
+        (Low, "RFC 6749 section 3.2", "Two refresh tokens in one request", "which of two parameters counts depends on who reads"),
+        Judgement::Refused,
+        "Send a good refresh token and another beside it.",
+        run!(doubled, "refresh_token"),
+    )
+    .needs(&[Need::Session]);
+    list.script(
+        55,
+        (Low, "RFC 6749 section 3.2", "grant_type twice at a refresh", "which of two parameters counts depends on who reads"),
+        Judgement::Refused,
+        "Send grant_type twice.",
+        run!(doubled, "grant_type"),
+    )
+    .needs(&[Need::Session]);
+    list.script(
+        56,
+        (Medium, "RFC 6749 section 2.3.1", "A refresh token in the query", "refresh tokens end in logs and histories"),
+        Judgement::Refused,
+        "Send the refresh token in the query instead of the form.",
+        run!(in_the_query),
+    )
+    .needs(&[Need::Session]);
+    list.script(
+        57,
+        (High, "RFC 6749 section 6", "A wider scope than was granted", "a client gives itself what the user did not"),
+        Judgement::Refused,
+        "Refresh and ask for a scope that was never granted.",
+        run!(wider),
+    )
+    .needs(&[Need::Session]);
 }
 
 fn changed(token: &str, at: usize) -> String {
@@ -273,15 +340,71 @@ async fn rotated(arena: &Arena, times: usize) -> Step<(Vec<String>, Session)> {
 
 fn rotation(list: &mut List) {
     let rule = "RFC 9700 section 4.14.2";
-    list.script(60, (High, rule, "A refresh token from three generations ago", "a recorded refresh token works for as long as the session lasts"), Judgement::Refused, "Refresh three times.\nShow the first refresh token with the right key.", run!(reused, 3_usize)).needs(&[Need::Sessions]);
-    list.script(61, (Medium, rule, "A refresh token whose successor was used", "more than a lost answer is forgiven: any older token works"), Judgement::Refused, "Refresh twice.\nShow the first refresh token with the right key.", run!(reused, 2_usize)).needs(&[Need::Sessions]);
+    list.script(
+        60,
+        (High, rule, "A refresh token from three generations ago", "a recorded refresh token works for as long as the session lasts"),
+        Judgement::Refused,
+        "Refresh three times.\nShow the first refresh token with the right key.",
+        run!(reused, 3_usize),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        61,
+        (Medium, rule, "A refresh token whose successor was used", "more than a lost answer is forgiven: any older token works"),
+        Judgement::Refused,
+        "Refresh twice.\nShow the first refresh token with the right key.",
+        run!(reused, 2_usize),
+    )
+    .needs(&[Need::Sessions]);
     list.script(62, (Medium, rule, "The session after an old refresh token came back with the right key", "key and token were cloned, and the clone goes on unnoticed"), Judgement::StaysEnded, "Refresh three times.\nShow the first refresh token with the right key.\nRefresh with the newest one: it is refused, for one of the two is a thief.", run!(reuse_ends)).needs(&[Need::Sessions]);
-    list.script(63, (Low, rule, "A session whose answer got lost", "a broken connection costs the user a sign-in"), Judgement::LeavesNoTrace, "Refresh, and lose the answer.\nRefresh with the same token and a new proof.", run!(lost_answer, 1_usize)).needs(&[Need::Sessions]);
-    list.script(64, (Low, rule, "A session whose answer got lost five times", "a bad connection costs the user a sign-in"), Judgement::LeavesNoTrace, "Refresh, and lose the answer, five times.\nRefresh with the same token and a new proof.", run!(lost_answer, 5_usize)).needs(&[Need::Sessions]);
-    list.script(65, (High, rule, "Two answers to one refresh token, both used", FORKED), Judgement::OneLeaf, "Refresh twice with the same token and two proofs.\nUse the refresh tokens of both answers, then those of the answers to them.", run!(forks)).needs(&[Need::Sessions]);
-    list.script(66, (High, "11.1", "A recorded refresh, sent again byte for byte", STOLEN), Judgement::AcceptedOnce, "Refresh.\nSend the same request again.", run!(recorded)).needs(&[Need::Sessions]);
-    list.script(67, (High, "11.1", "A recorded refresh, sent again after the next one", STOLEN), Judgement::Refused, "Refresh twice.\nSend the first request again.\nRefresh with the newest token.", run!(recorded_later)).needs(&[Need::Sessions]);
-    list.script(68, (Medium, "5", "The next key at a refresh of a public client", STOLEN), Judgement::Refused, "Refresh with the right key.\nRefresh with the new token and another key.", run!(successor_keeps_key)).needs(&[Need::Sessions]);
+    list.script(
+        63,
+        (Low, rule, "A session whose answer got lost", "a broken connection costs the user a sign-in"),
+        Judgement::LeavesNoTrace,
+        "Refresh, and lose the answer.\nRefresh with the same token and a new proof.",
+        run!(lost_answer, 1_usize),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        64,
+        (Low, rule, "A session whose answer got lost five times", "a bad connection costs the user a sign-in"),
+        Judgement::LeavesNoTrace,
+        "Refresh, and lose the answer, five times.\nRefresh with the same token and a new proof.",
+        run!(lost_answer, 5_usize),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        65,
+        (High, rule, "Two answers to one refresh token, both used", FORKED),
+        Judgement::OneLeaf,
+        "Refresh twice with the same token and two proofs.\nUse the refresh tokens of both answers, then those of the answers to them.",
+        run!(forks),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        66,
+        (High, "11.1", "A recorded refresh, sent again byte for byte", STOLEN),
+        Judgement::AcceptedOnce,
+        "Refresh.\nSend the same request again.",
+        run!(recorded),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        67,
+        (High, "11.1", "A recorded refresh, sent again after the next one", STOLEN),
+        Judgement::Refused,
+        "Refresh twice.\nSend the first request again.\nRefresh with the newest token.",
+        run!(recorded_later),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        68,
+        (Medium, "5", "The next key at a refresh of a public client", STOLEN),
+        Judgement::Refused,
+        "Refresh with the right key.\nRefresh with the new token and another key.",
+        run!(successor_keeps_key),
+    )
+    .needs(&[Need::Sessions]);
 }
 
 async fn reused(arena: &Arena, generations: usize) -> Step<()> {
@@ -408,13 +531,62 @@ async fn successor_keeps_key(arena: &Arena) -> Step<()> {
 fn ended(list: &mut List) {
     let rule = "RFC 7009 section 2.1";
     let over = "who was signed out, or found out, goes on";
-    list.script(70, (High, rule, "A refresh token after its revocation", over), Judgement::StaysEnded, "Revoke a refresh token.\nRefresh with it.", run!(after_revocation, false)).needs(&[Need::Sessions, Need::Revocation]);
-    list.script(71, (High, rule, "The successor of a refresh token that was revoked", over), Judgement::StaysEnded, "Refresh.\nRevoke the old refresh token.\nRefresh with the new one: the grant is over.", run!(after_revocation, true)).needs(&[Need::Sessions, Need::Revocation]);
-    list.script(72, (High, rule, "A refresh token after the operator ended its grant", over), Judgement::StaysEnded, "End the grant.\nRefresh.", run!(after_the_end)).needs(&[Need::Sessions]);
-    list.script(73, (High, rule, "An access token after its grant was revoked", over), Judgement::StaysEnded, "Refresh; use the access token.\nRevoke the refresh token.\nUse the access token.", run!(access_after_revocation)).needs(&[Need::Sessions, Need::Revocation, Need::Resource]);
-    list.script(74, (High, rule, "A refresh token after its revocation and a restart", over), Judgement::StaysEnded, "Revoke a refresh token.\nRestart the server.\nRefresh with it.", run!(revoked_and_restarted)).needs(&[Need::Sessions, Need::Revocation, Need::Restart]);
-    list.script(75, (Medium, rule, "A refresh token after a restart", "a restart costs every user a sign-in"), Judgement::LeavesNoTrace, "Refresh.\nRestart the server.\nRefresh with the new token.", run!(restarted)).needs(&[Need::Sessions, Need::Restart]);
-    list.script(76, (High, rule, "A refresh token revoked at one node, at the other", over), Judgement::StaysEnded, "Revoke a refresh token at the first node.\nRefresh with it at the second.", run!(revoked_at_the_peer)).needs(&[Need::Sessions, Need::Revocation, Need::Peer]);
+    list.script(
+        70,
+        (High, rule, "A refresh token after its revocation", over),
+        Judgement::StaysEnded,
+        "Revoke a refresh token.\nRefresh with it.",
+        run!(after_revocation, false),
+    )
+    .needs(&[Need::Sessions, Need::Revocation]);
+    list.script(
+        71,
+        (High, rule, "The successor of a refresh token that was revoked", over),
+        Judgement::StaysEnded,
+        "Refresh.\nRevoke the old refresh token.\nRefresh with the new one: the grant is over.",
+        run!(after_revocation, true),
+    )
+    .needs(&[Need::Sessions, Need::Revocation]);
+    list.script(
+        72,
+        (High, rule, "A refresh token after the operator ended its grant", over),
+        Judgement::StaysEnded,
+        "End the grant.\nRefresh.",
+        run!(after_the_end),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        73,
+        (High, rule, "An access token after its grant was revoked", over),
+        Judgement::StaysEnded,
+        "Refresh; use the access token.\nRevoke the refresh token.\nUse the access token.",
+        run!(access_after_revocation),
+    )
+    .needs(&[Need::Sessions, Need::Revocation, Need::Resource]);
+    list.script(
+        74,
+        (High, rule, "A refresh token after its revocation and a restart", over),
+        Judgement::StaysEnded,
+        "Revoke a refresh token.\nRestart the server.\nRefresh with it.",
+        run!(revoked_and_restarted),
+    )
+    .needs(&[Need::Sessions, Need::Revocation, Need::Restart]);
+    list.script(
+        75,
+        (Medium, rule, "A refresh token after a restart", "a restart costs every user a sign-in"),
+        Judgement::LeavesNoTrace,
+        "Refresh.\nRestart the server.\nRefresh with the new token.",
+        run!(restarted),
+    )
+    .needs(&[Need::Sessions, Need::Restart]);
+    list.script(
+        76,
+        (High, rule, "A refresh token revoked at one node, at the other", over),
+        Judgement::StaysEnded,
+        "Revoke a refresh token at the first node.\nRefresh with it at the second.",
+        run!(revoked_at_the_peer),
+    )
+    .needs(&[Need::Sessions, Need::Revocation, Need::Peer]);
 }
 
 async fn after_revocation(arena: &Arena, successor: bool) -> Step<()> {
@@ -478,11 +650,51 @@ async fn revoked_at_the_peer(arena: &Arena) -> Step<()> {
 fn races(list: &mut List) {
     let rule = "RFC 9700 section 4.14.2";
     list.script(80, (High, rule, "32 refreshes of one token at one moment", FORKED), Judgement::OneLeaf, "Send 32 refreshes of one token, each with its own proof, at one moment.\nUse every refresh token that came back, and every one that came of those.", run!(race, 32_usize, false)).needs(&[Need::Sessions]);
-    list.script(81, (High, rule, "64 refreshes of one token at one moment, half of them at the second node", FORKED), Judgement::OneLeaf, "Send 64 refreshes of one token at one moment, each other one to the second node.\nUse every refresh token that came back.", run!(race, 64_usize, true)).needs(&[Need::Sessions, Need::Peer]);
-    list.script(82, (High, "RFC 7009 section 2.1", "Refreshes of one token at the moment of its revocation", "a refresh that was under way brings a session back to life"), Judgement::StaysEnded, "Send 16 refreshes and a revocation at one moment.\nAfter all are answered, use every refresh token that came back.", run!(race_with_revocation)).needs(&[Need::Sessions, Need::Revocation]);
-    list.script(83, (Medium, rule, "An honest refresh among 31 with other keys, at one moment", KILLED), Judgement::LeavesNoTrace, "Send an honest refresh and 31 with proofs of other keys at one moment.\nRefresh with what came back.", run!(race_with_strangers)).needs(&[Need::Sessions]);
-    list.script(84, (High, "11.1", "32 copies of one recorded refresh at one moment", FORKED), Judgement::OneLeaf, "Make one refresh request.\nSend 32 copies at one moment.\nUse every refresh token that came back.", run!(race_of_copies)).needs(&[Need::Sessions]);
-    list.script(85, (High, rule, "Two refreshes of one token at one moment, ten times", FORKED), Judgement::OneLeaf, "Send two refreshes of one token at one moment.\nUse both refresh tokens that came back.\nRepeat with new sessions.", run!(race_of_two)).needs(&[Need::Sessions]);
+    list.script(
+        81,
+        (High, rule, "64 refreshes of one token at one moment, half of them at the second node", FORKED),
+        Judgement::OneLeaf,
+        "Send 64 refreshes of one token at one moment, each other one to the second node.\nUse every refresh token that came back.",
+        run!(race, 64_usize, true),
+    )
+    .needs(&[Need::Sessions, Need::Peer]);
+    list.script(
+        82,
+        (
+            High,
+            "RFC 7009 section 2.1",
+            "Refreshes of one token at the moment of its revocation",
+            "a refresh that was under way brings a session back to life",
+        ),
+        Judgement::StaysEnded,
+        "Send 16 refreshes and a revocation at one moment.\nAfter all are answered, use every refresh token that came back.",
+        run!(race_with_revocation),
+    )
+    .needs(&[Need::Sessions, Need::Revocation]);
+    list.script(
+        83,
+        (Medium, rule, "An honest refresh among 31 with other keys, at one moment", KILLED),
+        Judgement::LeavesNoTrace,
+        "Send an honest refresh and 31 with proofs of other keys at one moment.\nRefresh with what came back.",
+        run!(race_with_strangers),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        84,
+        (High, "11.1", "32 copies of one recorded refresh at one moment", FORKED),
+        Judgement::OneLeaf,
+        "Make one refresh request.\nSend 32 copies at one moment.\nUse every refresh token that came back.",
+        run!(race_of_copies),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        85,
+        (High, rule, "Two refreshes of one token at one moment, ten times", FORKED),
+        Judgement::OneLeaf,
+        "Send two refreshes of one token at one moment.\nUse both refresh tokens that came back.\nRepeat with new sessions.",
+        run!(race_of_two),
+    )
+    .needs(&[Need::Sessions]);
 }
 
 async fn fresh_requests(arena: &Arena, session: &Session, count: usize, peer: bool) -> Step<Vec<crate::wire::Request>> {
@@ -582,9 +794,40 @@ async fn race_with_strangers(arena: &Arena) -> Step<()> {
 
 fn answers(list: &mut List) {
     list.script(90, (High, "6.1", "The access token of a refresh, by its own account", "a token that is called bound is not, or to another key"), Judgement::WellFormed, "Refresh with a proof.\nThe answer says token_type DPoP, and an access token that is a JWT has the thumbprint of the key in cnf.jkt.", run!(bound)).needs(&[Need::Session]);
-    list.script(91, (Low, "RFC 6749 section 5.1", "Tokens that a cache may keep", "a cache hands tokens to others"), Judgement::WellFormed, "Refresh.\nThe answer says Cache-Control: no-store.", run!(uncached)).needs(&[Need::Session]);
-    list.script(92, (Medium, "RFC 6749 section 6", "The scope of the next refresh after a narrowed one", "narrowing once takes from the client what the user granted"), Judgement::LeavesNoTrace, "Refresh for a part of the scope.\nRefresh without a scope: all that was granted is there.", run!(narrowed)).needs(&[Need::Sessions]);
-    list.script(93, (Low, "RFC 6749 section 5.2", "Different answers to unknown and to foreign refresh tokens", "the answers tell a thief whether a token is alive"), Judgement::WellFormed, "Show a made-up refresh token, and a genuine one with another key.\nStatus and error are the same.", run!(same_answer)).needs(&[Need::Sessions]);
+    list.script(
+        91,
+        (Low, "RFC 6749 section 5.1", "Tokens that a cache may keep", "a cache hands tokens to others"),
+        Judgement::WellFormed,
+        "Refresh.\nThe answer says Cache-Control: no-store.",
+        run!(uncached),
+    )
+    .needs(&[Need::Session]);
+    list.script(
+        92,
+        (
+            Medium,
+            "RFC 6749 section 6",
+            "The scope of the next refresh after a narrowed one",
+            "narrowing once takes from the client what the user granted",
+        ),
+        Judgement::LeavesNoTrace,
+        "Refresh for a part of the scope.\nRefresh without a scope: all that was granted is there.",
+        run!(narrowed),
+    )
+    .needs(&[Need::Sessions]);
+    list.script(
+        93,
+        (
+            Low,
+            "RFC 6749 section 5.2",
+            "Different answers to unknown and to foreign refresh tokens",
+            "the answers tell a thief whether a token is alive",
+        ),
+        Judgement::WellFormed,
+        "Show a made-up refresh token, and a genuine one with another key.\nStatus and error are the same.",
+        run!(same_answer),
+    )
+    .needs(&[Need::Sessions]);
 }
 
 async fn bound(arena: &Arena) -> Step<()> {
@@ -597,7 +840,9 @@ async fn bound(arena: &Arena) -> Step<()> {
     }
     let claims = answer.access_token().as_deref().and_then(claims_of);
     match claims {
-        Some(claims) if claims["cnf"]["jkt"] != json!(call.key.jkt()) => breach("cnf.jkt of the access token is not the thumbprint of the key"),
+        Some(claims) if claims["cnf"]["jkt"] != json!(call.key.jkt()) => {
+            breach("cnf.jkt of the access token is not the thumbprint of the key")
+        }
         _ => Ok(()),
     }
 }
@@ -616,11 +861,12 @@ async fn narrowed(arena: &Arena) -> Step<()> {
     };
     for (scope, whole) in [(Some(part), false), (None, true)] {
         let call = arena.refresh(&session)?;
-        let answer = arena.send_honest(&match scope {
-            Some(scope) => call.set("scope", scope),
-            None => call,
-        })
-        .await?;
+        let answer = arena
+            .send_honest(&match scope {
+                Some(scope) => call.set("scope", scope),
+                None => call,
+            })
+            .await?;
         still_works(Stage::Refresh, &answer, "a narrowed refresh, or the one after it, is refused")?;
         let granted = answer.json()["scope"].as_str().map(str::to_owned);
         if whole && let Some(granted) = granted {
