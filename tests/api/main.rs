@@ -29,6 +29,7 @@ mod signin;
 mod token_endpoint;
 mod token_exchange;
 mod userinfo;
+mod verify;
 mod wire_rules;
 
 use keybound_testkit::{Answer, Endpoint, Proof, Service, Session, Settings, Store};
