@@ -86,6 +86,7 @@ impl Gateway {
         command
             .current_dir(folder.path())
             .env("LISTEN", listen.to_string())
+            .env("LISTEN_PORT", listen.port().to_string())
             .env("KEYBOUND", addresses.keybound[0].to_string())
             .env("API", addresses.api.to_string())
             .env("HOME", folder.path())
@@ -109,11 +110,6 @@ impl Gateway {
     /// What the process printed so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    /// The process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 }
 

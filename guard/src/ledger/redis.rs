@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keybound_proofs::{Claim, ClaimAnswer, ClaimFuture, Entropy, Epoch, EpochId, Ledger, LedgerError, UnixTime};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind};
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
@@ -74,10 +74,15 @@ impl RedisLedger {
         let mut commands = Pipeline::with_capacity(2);
         commands.cmd("SET").arg(key).arg(&attempt[..]).arg("NX").arg("GET").arg("PX").arg(ttl);
         commands.cmd("GET").arg(self.epoch_key());
-        let answer: Result<(Option<Vec<u8>>, Option<Vec<u8>>), RedisError> = commands.query_async(&mut link).await;
-        let (before, record) = match answer {
-            Ok(answer) => answer,
-            Err(error) => return self.judge(&error).await,
+        let (before, record) = match link.send_packed_commands(&commands, 0, 2).await.map(<[Value; 2]>::try_from) {
+            Ok(Ok([Value::ServerError(error), _])) if error.code() == "OOM" => return Ok(Err(LedgerError::AtCapacity)),
+            Ok(Ok([before, record])) => (text(before), text(record)),
+            _ => (Err(Lost), Err(Lost)),
+        };
+        let (Ok(before), Ok(record)) = (before, record) else {
+            // No answer, or one that only a server gives that is none of ours any more.
+            *self.link.lock().await = None;
+            return Err(Lost);
         };
         if record.as_deref() != Some(&judged.0[..]) {
             self.settle(&mut link, now).await.map_err(|_| Lost)?;
@@ -85,20 +90,6 @@ impl RedisLedger {
         }
         let first = before.is_none_or(|before| before == attempt);
         Ok(Ok(if first { ClaimAnswer::First } else { ClaimAnswer::Seen }))
-    }
-
-    /// What an error of a claim means: the server has refused, or nothing is known and the connection is given up.
-    async fn judge(&self, error: &RedisError) -> Result<Result<ClaimAnswer, LedgerError>, Lost> {
-        if error.code() == Some("OOM") {
-            return Ok(Err(LedgerError::AtCapacity));
-        }
-        *self.link.lock().await = None;
-        match error.kind() {
-            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown) | ErrorKind::Io => {
-                Err(Lost)
-            }
-            _ => Ok(Err(LedgerError::Unavailable)),
-        }
     }
 
     /// The open connection, or a new one.
@@ -173,7 +164,16 @@ impl Record {
     }
 }
 
-/// No answer, or one from a server that is not the primary any more.
+/// A string, or its absence.
+fn text(value: Value) -> Result<Option<Vec<u8>>, Lost> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        _ => Err(Lost),
+    }
+}
+
+/// What became of a question is not known.
 struct Lost;
 
 /// Why a Redis can't be used.
