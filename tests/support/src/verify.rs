@@ -106,7 +106,7 @@ impl Verify {
     /// Host and path with query of the URL.
     fn parts(&self) -> (&str, &str) {
         let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
-        rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
+        rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
     }
 
     /// The question over HTTP.
