@@ -32,6 +32,7 @@ mod userinfo;
 mod verify;
 mod verify_dialects;
 mod verify_htu;
+mod verify_listener;
 mod verify_nonce;
 mod verify_tokens;
 mod wire_rules;

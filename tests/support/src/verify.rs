@@ -131,14 +131,13 @@ impl Verify {
             }
             Dialect::Grpc | Dialect::GrpcRaw => panic!("gRPC has no such request"),
         };
-        let mut request = request;
-        for value in &self.authorization {
-            request = request.header("Authorization", value);
-        }
-        for proof in &self.proofs {
-            request = request.header("DPoP", proof);
-        }
-        self.with_extra(request)
+        self.with_extra(self.credentials().fold(request, |request, (name, value)| request.header(name, value)))
+    }
+
+    /// The header lines that the call brings.
+    pub fn credentials(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let authorization = self.authorization.iter().map(|value| ("Authorization", value.as_str()));
+        authorization.chain(self.proofs.iter().map(|proof| ("DPoP", proof.as_str())))
     }
 
     fn json_request(&self) -> Request {
