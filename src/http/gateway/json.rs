@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::guarded::RequestUrl;
 use crate::domain::{Scope, strict_json};
 use crate::http::error::{ApiError, never_cached};
-use crate::http::gateway::answer::{Decision, Pass};
+use crate::http::gateway::answer::{Decision, Pass, Refusal};
 use crate::http::gateway::{GATEWAY_KEY, GatewayState, lines, method};
 use crate::service::verify::{GatewayCall, Replay};
 
@@ -18,7 +18,7 @@ pub async fn verify(request: HttpRequest, body: web::Payload, state: web::Data<G
     let now = server.clock.now();
     if let Err(problem) = state.admit(lines(request.headers(), GATEWAY_KEY)) {
         state.note(problem, "json", now);
-        return ApiError::invalid_request_as(StatusCode::FORBIDDEN, "the X-Gateway-Key is missing or wrong").respond(server, None);
+        return Refusal::misconfigured(server).respond();
     }
     let question = match read_body(body, &state).await.and_then(|body| Question::read(&body)) {
         Ok(question) => question,

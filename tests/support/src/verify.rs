@@ -106,7 +106,7 @@ impl Verify {
     /// Host and path with query of the URL.
     fn parts(&self) -> (&str, &str) {
         let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
-        rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
+        rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
     }
 
     /// The question over HTTP.
@@ -131,14 +131,13 @@ impl Verify {
             }
             Dialect::Grpc | Dialect::GrpcRaw => panic!("gRPC has no such request"),
         };
-        let mut request = request;
-        for value in &self.authorization {
-            request = request.header("Authorization", value);
-        }
-        for proof in &self.proofs {
-            request = request.header("DPoP", proof);
-        }
-        self.with_extra(request)
+        self.with_extra(self.credentials().fold(request, |request, (name, value)| request.header(name, value)))
+    }
+
+    /// The header lines that the call brings.
+    pub fn credentials(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let authorization = self.authorization.iter().map(|value| ("Authorization", value.as_str()));
+        authorization.chain(self.proofs.iter().map(|proof| ("DPoP", proof.as_str())))
     }
 
     fn json_request(&self) -> Request {
