@@ -58,7 +58,8 @@ pub(crate) struct Addresses {
 pub(crate) struct Gateway {
     /// Where clients call it.
     pub(crate) address: SocketAddr,
-    child: Child,
+    /// The process.
+    pub(crate) child: Child,
     folder: TempDir,
 }
 
