@@ -167,7 +167,7 @@ fn copy(kind: Kind, folder: &Path, listen: SocketAddr, addresses: &Addresses) {
                 let nodes: Vec<String> = addresses.keybound.iter().map(|address| format!("server {address};")).collect();
                 text.replace("server 127.0.0.1:8081;", &nodes.join(" "))
                     .replace("127.0.0.1:9000", &addresses.api.to_string())
-                    .replace("127.0.0.1:8000", &listen.to_string())
+                    .replace("listen 8000;", &format!("listen {listen};"))
             }
             Kind::EnvoyHttp | Kind::EnvoyGrpc => {
                 let keybound = format!("port_value: {} ", addresses.keybound[0].port());

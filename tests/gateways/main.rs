@@ -2,6 +2,7 @@
 
 mod attacks;
 mod calls;
+mod compose;
 mod examples;
 mod files;
 mod gateway;
