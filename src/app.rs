@@ -166,17 +166,18 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let public_state = web::Data::new(PublicState::new(Arc::clone(&server), limits));
     let token = config.management.token.clone();
     let state = web::Data::new(ManagementState { server: Arc::clone(&server), token, draining: false.into() });
-    let gateway_state =
-        web::Data::new(GatewayState { server: Arc::clone(&server), key: config.gateway.key.clone(), body_timeout: limits.body_timeout });
+    let gateway_state = web::Data::new(GatewayState::new(Arc::clone(&server), config.gateway.key.clone(), limits.body_timeout));
 
-    let mut listeners = vec![serve(&config, public, move || App::new().configure(public_routes(public_state.clone())))?];
+    let mut listeners =
+        vec![serve(&config, config.limits.keep_alive(), public, move || App::new().configure(public_routes(public_state.clone())))?];
     if let Some(gateway) = gateway {
         let state = gateway_state.clone();
-        listeners.push(serve(&config, gateway, move || App::new().configure(gateway_routes(state.clone())))?);
+        listeners.push(serve(&config, GATEWAY_KEEP_ALIVE, gateway, move || App::new().configure(gateway_routes(state.clone())))?);
     }
     {
         let state = state.clone();
-        listeners.push(serve(&config, management, move || App::new().configure(management_routes(state.clone())))?);
+        listeners
+            .push(serve(&config, config.limits.keep_alive(), management, move || App::new().configure(management_routes(state.clone())))?);
     }
     let grpc = grpc.map(|socket| Grpc::serve(&config, socket, gateway_state)).transpose()?;
     let watch = tokio::spawn(watch_clock(Arc::clone(&clock), backend, Arc::clone(&server)));
@@ -440,5 +441,8 @@ async fn watch_clock(clock: Arc<dyn Clock>, backend: Backend, server: Arc<Author
         }
     }
 }
+
+/// Longer than gateways keep an idle connection (nginx: 60 s), so that none asks on one that is being closed.
+const GATEWAY_KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";

@@ -69,7 +69,7 @@ impl Socket {
 /// A server that runs.
 pub(super) type Serving = (ServerHandle, JoinHandle<io::Result<()>>);
 
-pub(super) fn serve<F, T, B>(config: &Config, socket: Socket, app: F) -> Result<Serving, StartError>
+pub(super) fn serve<F, T, B>(config: &Config, keep_alive: Duration, socket: Socket, app: F) -> Result<Serving, StartError>
 where
     F: Fn() -> App<T> + Send + Clone + 'static,
     T: actix_web::dev::ServiceFactory<
@@ -81,10 +81,10 @@ where
         > + 'static,
     B: actix_web::body::MessageBody + 'static,
 {
-    let Limits { keep_alive_s, max_connections, shutdown_timeout_s, .. } = config.limits;
+    let Limits { max_connections, shutdown_timeout_s, .. } = config.limits;
     let server = HttpServer::new(app)
         .client_request_timeout(config.limits.head_timeout())
-        .keep_alive(Duration::from_secs(u64::from(keep_alive_s)))
+        .keep_alive(keep_alive)
         .max_connections(max_connections)
         .shutdown_timeout(u64::from(shutdown_timeout_s))
         .disable_signals();

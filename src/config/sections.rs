@@ -345,7 +345,7 @@ pub struct AuthorizationDetailsType {
     pub filter_by_locations: bool,
 }
 
-/// A `[[trusted_issuer]]` (RFC 8693).
+/// A `[[trusted_issuer]]`: its tokens may be exchanged (RFC 8693), and its access tokens for a `[[resource]]` count at the gateway.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedIssuer {

@@ -29,7 +29,7 @@ fn the_printed_default_is_the_default() {
 
 #[test]
 fn the_printed_default_shows_every_key() {
-    let sections = ["", "listen.", "management.", "store.", "keys.", "dpop.", "tokens.", "client_metadata_documents."];
+    let sections = ["", "listen.", "management.", "store.", "keys.", "dpop.", "tokens.", "client_metadata_documents.", "gateway."];
     for section in sections.into_iter().chain(["interaction.", "authorize.", "limits.", "log."]) {
         let refused = said(with("", &[], &[(&format!("{section}no_such_key"), "1")]));
         let mut keys = refused.split('`').skip(3).step_by(2).peekable();

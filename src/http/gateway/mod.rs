@@ -1,11 +1,13 @@
 //! The gateway listener: may this call pass? One dialect for each kind of API gateway, each reading only its own headers.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use keybound_proofs::UnixTime;
+use parking_lot::Mutex;
 
 use crate::http::error::ApiError;
 use crate::secret::Secret;
@@ -27,6 +29,8 @@ pub struct GatewayState {
     pub key: Option<Secret<String>>,
     /// The longest time until the body of a question is there.
     pub body_timeout: Duration,
+    /// When each problem was last made an event.
+    noted: Mutex<HashMap<(&'static str, &'static str), UnixTime>>,
 }
 
 /// The routes of the gateway listener.
@@ -54,6 +58,15 @@ async fn not_post(state: web::Data<GatewayState>) -> HttpResponse {
 }
 
 impl GatewayState {
+    /// The shortest time between two events about one problem. Some problems are of a client's making, and nobody is to push everything
+    /// else out of the list of events.
+    pub const NOTE_EVERY: Duration = Duration::from_secs(1);
+
+    /// What the handlers need.
+    pub fn new(server: Arc<AuthorizationServer>, key: Option<Secret<String>>, body_timeout: Duration) -> Self {
+        Self { server, key, body_timeout, noted: Mutex::default() }
+    }
+
     /// Lets only a gateway ask that shows the key, in one line.
     ///
     /// # Errors
@@ -68,9 +81,16 @@ impl GatewayState {
         }
     }
 
-    /// Tells the operator about a gateway that can't be answered.
+    /// Counts a question that can't be answered, and tells the operator about it.
     fn note(&self, problem: Misconfigured, dialect: &'static str, now: UnixTime) {
         self.server.counters.count("gateway_misconfigured");
+        let mut noted = self.noted.lock();
+        let last = noted.get(&(dialect, problem.0));
+        if last.is_some_and(|last| *last <= now && now < last.plus(Self::NOTE_EVERY)) {
+            return;
+        }
+        noted.insert((dialect, problem.0), now);
+        drop(noted);
         self.server.events.record(Event::GatewayMisconfigured { dialect, problem: problem.0 }, now);
     }
 }
