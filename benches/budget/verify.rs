@@ -75,23 +75,4 @@ fn workers_micros(nginx: &Gateway) -> f64 {
     let pid = nginx.child.id();
     let workers = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("the children of nginx");
     workers.split_whitespace().filter_map(|worker| worker.parse().ok()).map(cpu_micros).sum()
-=======
-/// A program that is Keybound on the first core alone.
-fn pinned(folder: &Path) -> PathBuf {
-    let program = folder.join("keybound");
-    std::fs::write(&program, format!("#!/bin/sh\nexec taskset -c 0 '{}' \"$@\"\n", env!("CARGO_BIN_EXE_keybound"))).expect("a script");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("a script that can be run");
-    program
-}
-
-/// Moves this process, and what it starts from now on, to the other cores, where there are any.
-pub(crate) fn leave_the_first_core() {
-    let last = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if last > 1 {
-        let cores = format!("1-{}", last - 1);
-        let status =
-            Command::new("taskset").args(["-acp", &cores, &std::process::id().to_string()]).stdout(std::process::Stdio::null()).status();
-        assert!(status.is_ok_and(|status| status.success()), "taskset (util-linux) is needed to give the service a core of its own");
-    }
->>>>>>> main
 }
