@@ -5,9 +5,9 @@
 //!     cargo run --example gateway
 //! ```
 //!
-//! Four things make it safe: it asks with the method and the URL that the *client* called, at an origin that no client chooses; it hands over *every*
-//! `Authorization` and `DPoP` line; it takes what tells the API who calls out of the client's request; and it lets pass only what was answered
-//! `"active": true`. What a real one has in addition: streaming of large bodies, upgrades, TLS.
+//! Four things make it safe: it asks with the method and the URL that the *client* called, at an origin that no client chooses; it hands
+//! over *every* `Authorization` and `DPoP` line; it takes what tells the API who calls out of the client's request; and it lets pass only
+//! what was answered `"active": true`. What a real one has in addition: streaming of large bodies, upgrades, TLS.
 
 use std::env;
 use std::time::Duration;

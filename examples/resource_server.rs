@@ -4,8 +4,8 @@
 //! ISSUER=https://as.example.com API_URL=https://api.example.com API_LISTEN=127.0.0.1:9000 cargo run --example resource_server
 //! ```
 //!
-//! with a `[[resource]]` of this `url` and `audience` and the scope `accounts` in Keybound's configuration. Several processes of one API share what they
-//! have seen: `REDIS=redis://127.0.0.1:6379 NONCE_KEY=<64 hexadecimal digits>`.
+//! with a `[[resource]]` of this `url` and `audience` and the scope `accounts` in Keybound's configuration. Several processes of one API
+//! share what they have seen: `REDIS=redis://127.0.0.1:6379 NONCE_KEY=<64 hexadecimal digits>`.
 
 use std::env;
 use std::error::Error;

@@ -17,8 +17,9 @@
 //! # }
 //! ```
 //!
-//! A CORS middleware belongs outside of this one (registered after it), so that preflight requests, which carry no credentials, get their answer; let it expose
-//! `WWW-Authenticate` and `DPoP-Nonce`. Something that rewrites paths (`NormalizePath`) belongs inside: `htu` is what the client called.
+//! A CORS middleware belongs outside of this one (registered after it), so that preflight requests, which carry no credentials, get their
+//! answer; let it expose `WWW-Authenticate` and `DPoP-Nonce`. Something that rewrites paths (`NormalizePath`) belongs inside: `htu` is
+//! what the client called.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -132,7 +133,8 @@ impl ResponseError for Refusal {
     }
 }
 
-/// The caller that [`Guarded`] has admitted. On a route that is not behind it this is a mistake of the program: 500, and the handler does not run.
+/// The caller that [`Guarded`] has admitted. On a route that is not behind it this is a mistake of the program: 500, and the handler does
+/// not run.
 impl FromRequest for Caller {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::token::AccessToken;
 
-/// The verified sender of one request: it holds an access token for this API and the key that the token is bound to, and its proof was used for
-/// the first time.
+/// The verified sender of one request: it holds an access token for this API and the key that the token is bound to, and its proof was
+/// used for the first time.
 ///
 /// Only [`Guard::check`](crate::Guard::check) makes one.
 #[derive(Clone)]
@@ -69,7 +69,8 @@ impl Caller {
         &self.token.authorization_details
     }
 
-    /// A nonce for the `DPoP-Nonce` field of the answer, where the one in use is about to change (RFC 9449 section 8.2). Such an answer is `no-store`.
+    /// A nonce for the `DPoP-Nonce` field of the answer, where the one in use is about to change (RFC 9449 section 8.2). Such an answer
+    /// is `no-store`.
     pub fn dpop_nonce(&self) -> Option<&str> {
         self.nonce.as_deref()
     }

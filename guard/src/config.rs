@@ -6,7 +6,8 @@ use keybound_proofs::{AlgSet, MalformedUri, ProofPolicy, TargetUri};
 
 /// The rules of one API.
 ///
-/// The defaults are those of Keybound: all five algorithms, proofs of up to 60 s, nonces only after the ledger may have forgotten something.
+/// The defaults are those of Keybound: all five algorithms, proofs of up to 60 s, nonces only after the ledger may have forgotten
+/// something.
 #[derive(Clone, Debug)]
 pub struct GuardConfig {
     pub(crate) issuer: String,
@@ -109,8 +110,8 @@ impl GuardConfig {
         self
     }
 
-    /// When the issuer's keys are fetched again: in the background `refresh` after the last time, and for a key that is not known at most once in
-    /// `retry`. Where that fails the last good keys count until they are `stale_limit` old.
+    /// When the issuer's keys are fetched again: in the background `refresh` after the last time, and for a key that is not known at most
+    /// once in `retry`. Where that fails the last good keys count until they are `stale_limit` old.
     #[must_use]
     pub fn key_times(mut self, refresh: Duration, retry: Duration, stale_limit: Duration) -> Self {
         (self.key_refresh, self.key_retry, self.key_stale_limit) = (refresh, retry, stale_limit);

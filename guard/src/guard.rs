@@ -80,8 +80,9 @@ impl Guard {
 
     /// Checks a request, and uses its proof up.
     ///
-    /// `now` is the one clock reading of this request. The order is that of cost: credentials, the proof's form, method, URL, nonce and time, its
-    /// signature, the token, its audience, the binding, the scope; and only then the ledger. What is refused before the ledger leaves no trace.
+    /// `now` is the one clock reading of this request. The order is that of cost: credentials, the proof's form, method, URL, nonce and
+    /// time, its signature, the token, its audience, the binding, the scope; and only then the ledger. What is refused before the ledger
+    /// leaves no trace.
     ///
     /// # Errors
     /// [`Refusal`], with the answer for the client.
@@ -144,7 +145,8 @@ impl Guard {
         proof.verify(&expected, now).map_err(denied)
     }
 
-    /// The URLs that the client may have called to get here. A path that climbs out of the base URL belongs to another server, and to no URL of this one.
+    /// The URLs that the client may have called to get here. A path that climbs out of the base URL belongs to another server, and to no
+    /// URL of this one.
     fn targets(&self, path: &str) -> Vec<TargetUri> {
         let beneath = |base: &str| {
             let target = TargetUri::parse(&format!("{base}{path}")).ok()?;

@@ -19,7 +19,8 @@ async fn ask(guard: &Guard, method: &str, path: &str, lines: &[&[u8]], proofs: &
     guard.check(&Unguarded { method, path, query, authorization: lines, dpop: &dpop }, now).await
 }
 
-/// Holds the answer to its form: one challenge of the DPoP scheme that names status, error and algorithms, and a body that repeats the error.
+/// Holds the answer to its form: one challenge of the DPoP scheme that names status, error and algorithms, and a body that repeats the
+/// error.
 fn refused(result: Result<Caller, Refusal>, status: u16, error: &str) -> Refusal {
     let refusal = result.expect_err("a refusal");
     assert_eq!((refusal.status(), refusal.error().unwrap_or_default()), (status, error), "{refusal}");

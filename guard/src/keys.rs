@@ -18,8 +18,8 @@ impl KeySet {
     /// The most keys that are looked at.
     pub const MAX_KEYS: usize = 64;
 
-    /// Reads a JWK Set. Keys that can't verify a token here are left out: unknown kinds, private keys, keys for encryption, keys without a `kid`; of two
-    /// with one `kid` the second.
+    /// Reads a JWK Set. Keys that can't verify a token here are left out: unknown kinds, private keys, keys for encryption, keys without
+    /// a `kid`; of two with one `kid` the second.
     ///
     /// # Errors
     /// [`KeySetError`].

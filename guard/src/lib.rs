@@ -1,8 +1,8 @@
 //! Check DPoP-bound access tokens ([RFC 9449]) inside a resource server.
 //!
 //! For an API that wants no gateway between itself and its clients, or does not trust one: each request is checked in the process that
-//! answers it, with the same rules that Keybound's gateway listener applies. The core, [`Guard`], knows no web framework; the features `actix` and
-//! `tower` bring a middleware for actix-web and a layer for everything that speaks `http` 1.x (axum, hyper, tonic).
+//! answers it, with the same rules that Keybound's gateway listener applies. The core, [`Guard`], knows no web framework; the features
+//! `actix` and `tower` bring a middleware for actix-web and a layer for everything that speaks `http` 1.x (axum, hyper, tonic).
 //!
 //! ```
 //! use keybound_guard::{Guard, GuardConfig, LocalLedger, ReplayMemory, Unguarded, system};
@@ -34,18 +34,20 @@
 //!   listener check, which sees a revocation within a second.
 //! - What the caller may do. [`Caller`] tells the subject, the client, the scope and the authorization details; which rows of which table
 //!   they may see is the application's matter.
-//! - The body of the request: a proof does not cover it (RFC 9449 section 11.7). An access token in a form body is not looked for; one in the query is refused.
+//! - The body of the request: a proof does not cover it (RFC 9449 section 11.7). An access token in a form body is not looked for; one in
+//!   the query is refused.
 //! - Whether TLS ends where you think it does.
 //!
 //! # Behind something that rewrites paths
 //!
 //! `htu` is what the client called. [`GuardConfig::new`] takes the public URL at which the path `/` of *this* server appears: if a proxy
-//! turns `https://api.example.com/v1/accounts` into `/accounts`, that is `https://api.example.com/v1`. `Host` and `X-Forwarded-*` are never read.
+//! turns `https://api.example.com/v1/accounts` into `/accounts`, that is `https://api.example.com/v1`. `Host` and `X-Forwarded-*` are
+//! never read.
 //!
 //! # After a restart
 //!
-//! A [`LocalLedger`] forgets when its process ends, so for a little more than a minute after a start every proof needs a nonce of this process:
-//! a client answers that challenge by itself, once, and a recorded proof stays dead. See [`Epoch`](keybound_proofs::Epoch).
+//! A [`LocalLedger`] forgets when its process ends, so for a little more than a minute after a start every proof needs a nonce of this
+//! process: a client answers that challenge by itself, once, and a recorded proof stays dead. See [`Epoch`](keybound_proofs::Epoch).
 //!
 //! [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
 

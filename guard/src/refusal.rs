@@ -125,7 +125,8 @@ impl Refusal {
         let retry = (self.status() == 503).then_some(("retry-after", "1"));
         let challenge = self.challenge().map(|line| ("www-authenticate", line));
         let nonce = self.dpop_nonce().map(|nonce| ("dpop-nonce", nonce));
-        // A browser's script may read the challenge and the nonce, where the application's CORS rules let it read the answer at all (RS-11).
+        // A browser's script may read the challenge and the nonce, where the application's CORS rules let it read the answer at all
+        // (RS-11).
         let expose = ("access-control-expose-headers", "WWW-Authenticate, DPoP-Nonce");
         [("cache-control", "no-store"), expose].into_iter().chain(body).chain(retry).chain(challenge).chain(nonce)
     }

@@ -33,8 +33,8 @@ impl KeySource for FixedKeys {
 
 /// The keys that the issuer's metadata (RFC 8414) points at.
 ///
-/// Metadata must name the issuer exactly, and a `jwks_uri` that is `https`, or `http` where the issuer itself is. No redirect is followed. A document is
-/// 256 KiB long at most; each request takes five seconds at most.
+/// Metadata must name the issuer exactly, and a `jwks_uri` that is `https`, or `http` where the issuer itself is. No redirect is
+/// followed. A document is 256 KiB long at most; each request takes five seconds at most.
 #[derive(Clone, Debug)]
 pub struct IssuerKeys {
     http: Client,

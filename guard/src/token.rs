@@ -39,7 +39,8 @@ pub(crate) struct AccessToken {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Reads the header: a strict compact JWS of type `at+jwt`, signed with an allowed algorithm by a named key, without critical extensions.
+    /// Reads the header: a strict compact JWS of type `at+jwt`, signed with an allowed algorithm by a named key, without critical
+    /// extensions.
     pub(crate) fn read(token: &'a str, config: &GuardConfig) -> Result<Self, InvalidToken> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(InvalidToken::TooLarge);

@@ -1,7 +1,7 @@
 //! A tower layer over `http` 1.x requests: axum, hyper, tonic.
 //!
-//! The verified [`Caller`] is among the request's extensions (`Extension<Caller>` in axum). A CORS layer belongs outside of this one, something that
-//! rewrites paths inside.
+//! The verified [`Caller`] is among the request's extensions (`Extension<Caller>` in axum). A CORS layer belongs outside of this one,
+//! something that rewrites paths inside.
 
 use std::future::Future;
 use std::pin::Pin;

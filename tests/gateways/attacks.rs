@@ -158,7 +158,8 @@ async fn what_the_client_says_about_its_call_changes_nothing(kind: Kind) {
     }
 }
 
-/// HTU-03, HTU-04, HTU-06, HTU-11: a gateway decodes paths for its routes. What it reads differently than the API must not open another door.
+/// HTU-03, HTU-04, HTU-06, HTU-11: a gateway decodes paths for its routes. What it reads differently than the API must not open another
+/// door.
 async fn paths_that_can_be_read_in_two_ways_open_nothing(kind: Kind) {
     let rig = Rig::start(kind).await;
     for (target, meant) in [

@@ -155,7 +155,8 @@ fn command(kind: Kind, folder: &Path) -> Command {
     }
 }
 
-/// Copies the files of `deploy/gateways`. Caddy and HAProxy read addresses from the environment; in the files of the others they are replaced.
+/// Copies the files of `deploy/gateways`. Caddy and HAProxy read addresses from the environment; in the files of the others they are
+/// replaced.
 fn copy(kind: Kind, folder: &Path, listen: SocketAddr, addresses: &Addresses) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/gateways").join(kind.folder());
     fs::create_dir(folder.join("logs")).expect("a folder for logs");

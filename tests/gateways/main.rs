@@ -1,4 +1,5 @@
-//! Real gateways with the configurations of `deploy/gateways`, each between a client and an API, asking the running service about every call.
+//! Real gateways with the configurations of `deploy/gateways`, each between a client and an API, asking the running service about every
+//! call.
 
 mod attacks;
 mod calls;

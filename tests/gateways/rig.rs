@@ -83,8 +83,8 @@ impl Rig {
         (answer, seen)
     }
 
-    /// Sends a call that must be refused with this status before it reaches the API: one challenge of the DPoP scheme with this error, and nothing
-    /// about anybody's identity.
+    /// Sends a call that must be refused with this status before it reaches the API: one challenge of the DPoP scheme with this error,
+    /// and nothing about anybody's identity.
     pub(crate) async fn refused(&self, request: &Request, status: u16, error: &str) -> Response {
         let before = self.upstream.reached();
         let answer = self.send(request).await;

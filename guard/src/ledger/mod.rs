@@ -14,7 +14,8 @@ use local::LocalLedger;
 pub enum ReplayMemory {
     /// One process answers all requests for this API. Its nonces are its own.
     Local(LocalLedger),
-    /// Several processes do. They share the ledger, and must share the key of their nonces: a nonce that one hands out comes back to another.
+    /// Several processes do. They share the ledger, and must share the key of their nonces: a nonce that one hands out comes back to
+    /// another.
     Shared(Box<dyn Ledger>, NonceKey),
 }
 

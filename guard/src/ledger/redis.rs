@@ -12,9 +12,10 @@ use tokio::sync::Mutex;
 
 /// Remembers used proofs in one Redis, 7.0 or newer, a primary with `maxmemory-policy noeviction`.
 ///
-/// A claim is `SET prefix:rp:<16 bytes> <attempt> NX GET PX <ttl>`, and behind it the epoch record is read: if that is still the one under which the proof was
-/// judged, nothing was forgotten. A flush, a restart, a failover to another server: each begins a new epoch, on which all processes agree. A lost
-/// answer is asked for once more under the same attempt; after that the answer is unknown, which is an error and never "first".
+/// A claim is `SET prefix:rp:<16 bytes> <attempt> NX GET PX <ttl>`, and behind it the epoch record is read: if that is still the one
+/// under which the proof was judged, nothing was forgotten. A flush, a restart, a failover to another server: each begins a new epoch, on
+/// which all processes agree. A lost answer is asked for once more under the same attempt; after that the answer is unknown, which is an
+/// error and never "first".
 ///
 /// It does NOT notice a server that throws keys out, which is why it refuses to use one that may.
 pub struct RedisLedger {
@@ -195,8 +196,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 /// Two tries and a connection between them stay below the second after which a client is told to come again.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// KEYS[1] the epoch record; ARGV[1] a new name, ARGV[2] the server's run id, ARGV[3] the instant. Keeps a record that this server has written
-/// itself, and otherwise writes a new one: what another server knew may be lost. Returns the record as it then stands.
+/// KEYS[1] the epoch record; ARGV[1] a new name, ARGV[2] the server's run id, ARGV[3] the instant. Keeps a record that this server has
+/// written itself, and otherwise writes a new one: what another server knew may be lost. Returns the record as it then stands.
 const AGREE: &str = "local seen = redis.call('GET', KEYS[1])
 if seen and string.len(seen) == 64 and string.sub(seen, 17, 56) == ARGV[2] then return seen end
 local record = ARGV[1] .. ARGV[2] .. ARGV[3]
