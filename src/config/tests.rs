@@ -287,14 +287,7 @@ fn resources_are_named_once_and_have_base_urls() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused_and_not_ignored() {
-    for (key, value) in [
-        ("listen.gateway", "127.0.0.1:8081"),
-        ("listen.gateway_grpc", "127.0.0.1:8083"),
-        ("store.topology", "sentinel"),
-        ("store.topology", "cluster"),
-        ("store.sentinel_master", "mymaster"),
-        ("store.durability", "strict"),
-    ] {
+    for (key, value) in [("listen.gateway", "127.0.0.1:8081"), ("listen.gateway_grpc", "127.0.0.1:8083"), ("store.topology", "cluster")] {
         let refused = said(with("", &[], &[(key, value)]));
         assert!(refused.starts_with(key) && refused.contains("not supported yet"), "{refused}");
     }
@@ -304,6 +297,21 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
     }
     let config = with("", &[], &[("listen.gateway", "off")]).unwrap();
     assert_eq!(config.listen.gateway, Listener::Off);
+}
+
+#[test]
+fn sentinels_are_named_with_what_they_watch() {
+    let store = |rest: &str| from_file(&format!("[store]\nkind = \"redis\"\n{rest}"));
+    let sentinels = "topology = \"sentinel\"\nurls = [\"redis://10.0.0.1:26379\", \"redis://10.0.0.2:26379\"]\n";
+    let config = store(&format!("{sentinels}sentinel_master = \"mymaster\"\ndurability = \"strict\"\nmin_replicas = 2\n")).unwrap();
+    assert_eq!((config.store.urls.len(), config.store.min_replicas), (2, 2));
+    assert!(said(store(sentinels)).starts_with("store.sentinel_master"));
+    assert!(said(store(&format!("{sentinels}sentinel_master = \"\"\n"))).starts_with("store.sentinel_master"));
+    assert!(said(store("sentinel_master = \"mymaster\"\n")).starts_with("store.sentinel_master"));
+    for urls in ["[]", "[\"unix:///run/redis.sock\"]"] {
+        let text = format!("topology = \"sentinel\"\nurls = {urls}\nsentinel_master = \"mymaster\"\n");
+        assert!(said(store(&text)).starts_with("store.urls"), "{urls}");
+    }
 }
 
 /// INT-01
