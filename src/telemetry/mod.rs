@@ -2,6 +2,7 @@
 
 pub mod counters;
 pub mod events;
+mod lines;
 pub mod logging;
 
 pub use counters::Counters;

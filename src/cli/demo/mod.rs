@@ -47,7 +47,7 @@ impl Demo {
         let issuer = config.issuer.clone();
         let mut log = config.log;
         log.level = LogLevel::Warn;
-        serve::start_log(log);
+        serve::start_log(log)?;
         let running = crate::app::start(config).await.map_err(|error| CliError::Unusable(format!("the service can't start: {error}")))?;
 
         let told = self.tell(&issuer, &running, &token, directory.path()).await;
