@@ -29,6 +29,12 @@ mod signin;
 mod token_endpoint;
 mod token_exchange;
 mod userinfo;
+mod verify;
+mod verify_dialects;
+mod verify_htu;
+mod verify_listener;
+mod verify_nonce;
+mod verify_tokens;
 mod wire_rules;
 
 use keybound_testkit::{Answer, Endpoint, Proof, Service, Session, Settings, Store};
