@@ -12,12 +12,22 @@ use serde_json::json;
 use crate::{ROUNDS, median};
 
 /// Keep-alive connections.
-const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 64;
 /// Requests per connection and round.
-const REQUESTS: usize = 60;
+pub(crate) const REQUESTS: usize = 60;
 
-/// CPU time of the bare server per request, in microseconds.
+/// CPU time of the bare server per request, in microseconds: for a refresh.
 pub(crate) async fn bare_server() -> f64 {
+    let body = vec![b'b'; 300];
+    bare(&Request::new("POST", "/").header("DPoP", vec![b'd'; 640]).body("application/x-www-form-urlencoded", body)).await
+}
+
+/// CPU time of the bare server per request, in microseconds: for a gateway's question.
+pub(crate) async fn bare_verifier() -> f64 {
+    bare(&Request::new("GET", "/").header("DPoP", vec![b'd'; 640]).header("Authorization", vec![b'a'; 700])).await
+}
+
+async fn bare(request: &Request) -> f64 {
     let address = free_address();
     let own = std::env::current_exe().expect("the path of this bench");
     let server = Running(
@@ -29,10 +39,8 @@ pub(crate) async fn bare_server() -> f64 {
             .expect("the bare server starts"),
     );
     let mut connections: Vec<Connection> = (0..CONNECTIONS).map(|_| Connection::new(address)).collect();
-    let body = vec![b'b'; 300];
-    let request = Request::new("POST", "/").header("DPoP", vec![b'd'; 640]).body("application/x-www-form-urlencoded", body);
     // The first connection also waits until the server listens.
-    while connections[0].send(&request).await.is_err() {
+    while connections[0].send(request).await.is_err() {
         tokio::task::yield_now().await;
     }
     let mut rounds = Vec::new();
@@ -83,7 +91,7 @@ pub(crate) async fn refreshes(store: Store, scope: &str) -> f64 {
 }
 
 /// A program that is Keybound on the first core alone.
-fn pinned(folder: &Path) -> PathBuf {
+pub(crate) fn pinned(folder: &Path) -> PathBuf {
     let program = folder.join("keybound");
     std::fs::write(&program, format!("#!/bin/sh\nexec taskset -c 0 '{}' \"$@\"\n", env!("CARGO_BIN_EXE_keybound"))).expect("a script");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("a script that can be run");
@@ -102,7 +110,7 @@ pub(crate) fn leave_the_first_core() {
 }
 
 /// User and system time of a process so far, in microseconds.
-fn cpu_micros(pid: u32) -> f64 {
+pub(crate) fn cpu_micros(pid: u32) -> f64 {
     let mut nanos = 0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of the process") {
         let path = thread.expect("a thread").path().join("schedstat");

@@ -1,4 +1,4 @@
-//! `cargo bench`: where the time of a refresh goes, in CPU time and in ratios.
+//! `cargo bench`: where the time of a refresh and of a gateway's question goes, in CPU time and in ratios.
 //!
 //! Two yardsticks are measured in the same run: the floor (one ES256 verification and one ES256 signature by the fastest backend)
 //! and the bare server (an HTTP server that does the floor's signatures and nothing else). CPU time of server processes is read
@@ -7,7 +7,15 @@
 
 mod bare;
 mod floor;
+// nginx with the shipped configuration, and an API behind it.
+#[path = "../../tests/gateways/gateway.rs"]
+#[allow(dead_code, reason = "the tests start other gateways too")]
+mod gateway;
 mod load;
+#[path = "../../tests/gateways/upstream.rs"]
+#[allow(dead_code, reason = "the tests look closer at what the API got")]
+mod upstream;
+mod verify;
 
 use keybound_testkit::service::Store;
 
@@ -42,6 +50,20 @@ fn main() {
         println!("{:<44}{:>8.2}   (budget {budget})", "  / bare server", measured / bare);
     }
     println!("{:<44}{:>8.1}", "refresh with an ID token, embedded store", with_id_token);
+
+    let bare = runtime.block_on(load::bare_verifier());
+    println!("\n{:<44}{:>8.1}", "bare server with one verification", bare);
+    println!("{:<44}{:>8.2}", "  bare server / floor", bare / floor.verify);
+    for (name, store, budget) in [("embedded store", Store::Embedded, 1.25), ("Redis", Store::Redis, 1.7)] {
+        let direct = runtime.block_on(verify::verifications(store, false));
+        println!("{:<44}{:>8.1}", format!("gateway's question, {name}"), direct.keybound);
+        println!("{:<44}{:>8.2}", "  / floor", direct.keybound / floor.verify);
+        println!("{:<44}{:>8.2}   (budget {budget})", "  / bare server", direct.keybound / bare);
+        let whole = runtime.block_on(verify::verifications(store, true));
+        println!("{:<44}{:>8.1}", "  the same, asked by nginx before an API", whole.keybound);
+        println!("{:<44}{:>8.1}", "  nginx itself, question and API", whole.nginx);
+        println!("{:<44}{:>8.0}", "  calls per second, load generator included", whole.rate);
+    }
 }
 
 /// The middle one of several measurements.
