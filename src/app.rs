@@ -10,7 +10,7 @@ use keybound_proofs::{MalformedUri, Nonces, ProofPolicy, Realm, UnixTime};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, OsEntropy, Stopwatch, SystemClock};
-use crate::config::{self, Config, Listener, NoncePolicy, Profile, Registration, RegistrationMode, StoreKind};
+use crate::config::{self, Config, Durability, Listener, NoncePolicy, Profile, Registration, RegistrationMode, StoreKind};
 use crate::domain::DetailsTypes;
 use crate::domain::client::InvalidClientMetadata;
 use crate::domain::details_types::BadDetailsType;
@@ -33,7 +33,7 @@ use crate::service::verify::ForeignTokens;
 use crate::service::verify_token::VerifiedTokens;
 use crate::service::{AuthorizationServer, Issuer, Lifetimes};
 use crate::store::embedded::{self, Embedded, EmbeddedEphemerals, EmbeddedLedger, EmbeddedOptions};
-use crate::store::redis::{RedisOptions, RedisStore};
+use crate::store::redis::{RedisOptions, RedisStore, SentinelOptions};
 use crate::store::{ClientRecords, Ephemerals, Families, ReplayLedger, StoreError, StoreHealth};
 use crate::telemetry::{Counters, Event, Events};
 
@@ -240,7 +240,14 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         StoreKind::Redis => {
             // Standalone Redis is one server; the configuration was checked for that.
             let url = config.store.urls.first().map_or(DEFAULT_REDIS, |url| url.expose().as_str());
-            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), acceptance_window, ..RedisOptions::new(url) };
+            let sentinel = config.store.sentinel_master.clone();
+            let options = RedisOptions {
+                key_prefix: config.store.key_prefix.clone(),
+                acceptance_window,
+                sentinel: sentinel.map(|master| SentinelOptions { urls: config.store.urls.clone(), master }),
+                min_replicas: if config.store.durability == Durability::Strict { config.store.min_replicas } else { 0 },
+                ..RedisOptions::new(url)
+            };
             let store = connect_patiently(&options, &clock, loaded.created).await?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();

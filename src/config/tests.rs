@@ -287,12 +287,7 @@ fn resources_are_named_once_and_have_base_urls() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused_and_not_ignored() {
-    for (key, value) in [
-        ("store.topology", "sentinel"),
-        ("store.topology", "cluster"),
-        ("store.sentinel_master", "mymaster"),
-        ("store.durability", "strict"),
-    ] {
+    for (key, value) in [("store.topology", "cluster")] {
         let refused = said(with("", &[], &[(key, value)]));
         assert!(refused.starts_with(key) && refused.contains("not supported yet"), "{refused}");
     }
@@ -369,6 +364,21 @@ fn what_a_resource_asks_for_at_the_gateway_has_bounds() {
         assert!(said(resource(bad)).starts_with("resource.0."), "{bad}");
     }
     assert!(resource("upstream_authorization = \"none\"").is_err() && resource("aliases = [\"http://api.example.com\"]").is_err());
+}
+
+#[test]
+fn sentinels_are_named_with_what_they_watch() {
+    let store = |rest: &str| from_file(&format!("[store]\nkind = \"redis\"\n{rest}"));
+    let sentinels = "topology = \"sentinel\"\nurls = [\"redis://10.0.0.1:26379\", \"redis://10.0.0.2:26379\"]\n";
+    let config = store(&format!("{sentinels}sentinel_master = \"mymaster\"\ndurability = \"strict\"\nmin_replicas = 2\n")).unwrap();
+    assert_eq!((config.store.urls.len(), config.store.min_replicas), (2, 2));
+    assert!(said(store(sentinels)).starts_with("store.sentinel_master"));
+    assert!(said(store(&format!("{sentinels}sentinel_master = \"\"\n"))).starts_with("store.sentinel_master"));
+    assert!(said(store("sentinel_master = \"mymaster\"\n")).starts_with("store.sentinel_master"));
+    for urls in ["[]", "[\"unix:///run/redis.sock\"]"] {
+        let text = format!("topology = \"sentinel\"\nurls = {urls}\nsentinel_master = \"mymaster\"\n");
+        assert!(said(store(&text)).starts_with("store.urls"), "{urls}");
+    }
 }
 
 /// INT-01

@@ -7,9 +7,7 @@ use std::ops::RangeInclusive;
 use keybound_proofs::{AlgSet, Entropy};
 
 use crate::config::overlay::read_value;
-use crate::config::{
-    Config, ConfigError, Durability, Gateway, Interaction, Listener, Profile, RegistrationMode, Resource, StoreKind, Topology,
-};
+use crate::config::{Config, ConfigError, Gateway, Interaction, Listener, Profile, RegistrationMode, Resource, StoreKind, Topology};
 use crate::domain::client::{ClientKey, is_web_uri, parse_key_set};
 use crate::domain::{ClientId, DetailsTypes, FetchUrl};
 use crate::fetch::KeySets;
@@ -173,8 +171,18 @@ impl Config {
         if self.store.kind == StoreKind::Embedded {
             return Ok(());
         }
+        let sentinel = self.store.topology == Topology::Sentinel;
         if self.store.urls.len() != 1 && self.store.topology == Topology::Standalone {
             return Err(invalid("store.urls", "must name exactly one server for the standalone topology"));
+        }
+        if sentinel && (self.store.urls.is_empty() || self.store.urls.iter().any(|url| url.expose().starts_with("unix://"))) {
+            return Err(invalid("store.urls", "must name the sentinels as redis://host:port for the sentinel topology"));
+        }
+        match &self.store.sentinel_master {
+            None if sentinel => return Err(invalid("store.sentinel_master", "must be the name of the primary that the sentinels watch")),
+            Some(_) if !sentinel => return Err(invalid("store.sentinel_master", "belongs to the sentinel topology")),
+            Some(name) if name.is_empty() => return Err(invalid("store.sentinel_master", "must not be empty")),
+            _ => {}
         }
         if !self.store.urls.iter().all(|url| ["redis://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme))) {
             return Err(invalid("store.urls", "each must begin with redis:// or unix:// (TLS is not supported yet)"));
@@ -320,12 +328,7 @@ impl Config {
     /// Nothing that was asked for is silently left out.
     fn check_supported(&self) -> Result<(), ConfigError> {
         let store = &self.store;
-        let wanted = [
-            (store.topology == Topology::Sentinel, "store.topology", "Redis Sentinel"),
-            (store.topology == Topology::Cluster, "store.topology", "Redis Cluster"),
-            (store.sentinel_master.is_some(), "store.sentinel_master", "Redis Sentinel"),
-            (store.durability == Durability::Strict, "store.durability", "strict durability"),
-        ];
+        let wanted = [(store.topology == Topology::Cluster, "store.topology", "Redis Cluster")];
         match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
             Some((_, key, feature)) => Err(ConfigError::NotSupportedYet { key: key.to_owned(), feature }),
             None => Ok(()),

@@ -22,7 +22,7 @@ fn unavailable(answer: &Answer, took: Duration) {
     assert!(took < Duration::from_millis(2500), "the refusal took {took:?}");
 }
 
-async fn until_ready(service: &Service) {
+pub(crate) async fn until_ready(service: &Service) {
     let watch = Stopwatch::start();
     while !service.ready().await {
         assert!(watch.elapsed() < Duration::from_secs(15), "never ready again:\n{}", service.log());
@@ -32,7 +32,7 @@ async fn until_ready(service: &Service) {
 
 /// L1: refreshes with a current nonce, within three tries. A client that signs assertions may be asked to come again once: what it signed
 /// in the very second in which the epoch began could have been used before.
-async fn refresh_with_nonce(service: &Service, session: &mut Session) {
+pub(crate) async fn refresh_with_nonce(service: &Service, session: &mut Session) {
     let nonce = service.nonce().await;
     for _ in 0..2 {
         let answer = session.refresh().prove_with_nonce(&session.key, &nonce).send(service).await;

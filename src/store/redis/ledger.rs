@@ -104,7 +104,7 @@ fn string(value: Value) -> Result<Option<Vec<u8>>, LedgerError> {
 fn refusal(fault: Fault) -> LedgerError {
     match fault {
         Fault::Refused(Refused::OutOfMemory) => LedgerError::AtCapacity,
-        Fault::NoLane | Fault::Lost | Fault::Refused(_) => LedgerError::Unavailable,
+        Fault::NoLane | Fault::Lost | Fault::Unconfirmed | Fault::Refused(_) => LedgerError::Unavailable,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod jose;
 pub mod proof;
 pub mod redis;
 pub mod relay;
+pub mod sentinel;
 pub mod service;
 pub mod time;
 pub mod verify;
