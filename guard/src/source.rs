@@ -69,8 +69,8 @@ impl IssuerKeys {
         if issuer != self.issuer {
             return Err(KeyFetchError::OtherIssuer);
         }
-        let plain = self.issuer.starts_with("http://");
-        if !jwks_uri.starts_with("https://") && !(plain && jwks_uri.starts_with("http://")) {
+        let plain = self.issuer.starts_with("http://") && jwks_uri.starts_with("http://");
+        if !plain && !jwks_uri.starts_with("https://") {
             return Err(KeyFetchError::Metadata);
         }
         Ok(KeySet::parse(&self.get(&jwks_uri).await?)?)

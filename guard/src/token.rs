@@ -120,7 +120,7 @@ impl AccessToken {
         if self.not_before.is_some_and(|begin| now.plus(config.policy.clock_skew) < begin) {
             return Err(InvalidToken::NotYetValid);
         }
-        if !self.audience.iter().any(|audience| *audience == config.audience) {
+        if !self.audience.contains(&config.audience) {
             return Err(InvalidToken::Audience);
         }
         Ok(())
