@@ -1,6 +1,7 @@
 //! Which registered resource a request that a gateway asks about is for.
 
 use keybound_proofs::{MalformedUri, ProofPolicy, TargetUri};
+use percent_encoding::percent_decode;
 use serde::Deserialize;
 
 use crate::domain::resource::Resource;
@@ -83,12 +84,13 @@ impl GuardedResources {
     }
 }
 
-/// Where a request went, as a gateway reports it: authority and path, the path raw. The query is of no interest and dropped.
+/// Where a request went, as a gateway reports it: authority and path, the path raw. Of the query it matters only whether it holds an access token.
 #[derive(Clone, Debug)]
 pub struct RequestUrl<'a> {
     authority: &'a str,
     path: &'a str,
     secure: TargetUri,
+    holds_token: bool,
 }
 
 impl<'a> RequestUrl<'a> {
@@ -97,13 +99,13 @@ impl<'a> RequestUrl<'a> {
     /// # Errors
     /// [`MalformedUri`] for anything else, user information included.
     pub fn parse(url: &'a [u8]) -> Result<Self, MalformedUri> {
-        let url = without_query(url)?;
+        let (url, query) = split_query(url)?;
         let (scheme, rest) = url.split_once("://").ok_or(MalformedUri)?;
         if !["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(MalformedUri);
         }
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        Self::of(authority, path)
+        Self::of(authority, path, query)
     }
 
     /// From the `Host` and the request target: a path and perhaps a query.
@@ -112,16 +114,23 @@ impl<'a> RequestUrl<'a> {
     /// [`MalformedUri`] where either is something else.
     pub fn at_host(host: &'a [u8], target: &'a [u8]) -> Result<Self, MalformedUri> {
         let host = str::from_utf8(host).map_err(|_| MalformedUri)?;
-        let path = without_query(target)?;
+        let (path, query) = split_query(target)?;
         // What belongs to the path must not be smuggled in by the host, nor the other way round. A comma joins two hosts.
         if !path.starts_with('/') || host.contains(['/', '?', '#', ',']) {
             return Err(MalformedUri);
         }
-        Self::of(host, path)
+        Self::of(host, path, query)
     }
 
-    fn of(authority: &'a str, path: &'a str) -> Result<Self, MalformedUri> {
-        Ok(Self { authority, path, secure: TargetUri::parse(&format!("https://{authority}{path}"))? })
+    /// Whether the query names an access token, in whatever spelling: it leaks there, and a request has one token in one place (RFC 6750
+    /// section 2, RS-09).
+    pub const fn holds_token(&self) -> bool {
+        self.holds_token
+    }
+
+    fn of(authority: &'a str, path: &'a str, query: &[u8]) -> Result<Self, MalformedUri> {
+        let secure = TargetUri::parse(&format!("https://{authority}{path}"))?;
+        Ok(Self { authority, path, secure, holds_token: names_token(query) })
     }
 
     fn under(&self, scheme: &str) -> Result<TargetUri, MalformedUri> {
@@ -129,10 +138,16 @@ impl<'a> RequestUrl<'a> {
     }
 }
 
-/// A query may hold what no URI may; browsers send that, and nobody looks at it here.
-fn without_query(target: &[u8]) -> Result<&str, MalformedUri> {
+/// What stands before the query, and the query. A query may hold what no URI may; browsers send that.
+fn split_query(target: &[u8]) -> Result<(&str, &[u8]), MalformedUri> {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
-    str::from_utf8(&target[..end]).map_err(|_| MalformedUri)
+    let (before, query) = target.split_at(end);
+    Ok((str::from_utf8(before).map_err(|_| MalformedUri)?, query.get(1..).unwrap_or_default()))
+}
+
+fn names_token(query: &[u8]) -> bool {
+    let names = query.split(|byte| matches!(byte, b'&' | b';')).filter_map(|pair| pair.split(|byte| *byte == b'=').next());
+    names.into_iter().any(|name| percent_decode(name).eq(b"access_token".iter().copied()))
 }
 
 #[cfg(test)]
@@ -254,6 +269,18 @@ mod tests {
         ];
         for (host, path) in bad {
             assert!(RequestUrl::at_host(host, path).is_err(), "{host:?} {path:?}");
+        }
+    }
+
+    /// RS-09
+    #[test]
+    fn an_access_token_in_the_query_is_found_in_every_spelling() {
+        let holds = |target: &str| RequestUrl::at_host(b"h.example", target.as_bytes()).expect("a URL").holds_token();
+        for target in ["/?access_token=x", "/a?b=c&access_token", "/?%61ccess_token=x", "/?a;access%5ftoken=", "/#access_token=x"] {
+            assert!(holds(target), "{target}");
+        }
+        for target in ["/", "/access_token", "/?access_tokens=x", "/?a=access_token", "/?access%5", "/?%"] {
+            assert!(!holds(target), "{target}");
         }
     }
 }

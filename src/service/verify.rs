@@ -172,6 +172,9 @@ impl AuthorizationServer {
     ) -> Result<Judged, Denial> {
         let credentials = read_authorization(call.authorization).map_err(|_| Denial::MalformedCredentials)?;
         let (scheme, token) = credentials.ok_or(Denial::NoCredentials)?;
+        if call.url.holds_token() {
+            return Err(Denial::MalformedCredentials);
+        }
         if scheme == Scheme::Bearer {
             return Err(Denial::BearerScheme);
         }

@@ -202,7 +202,7 @@ async fn the_scheme_has_no_case_and_any_number_of_spaces(store: Store) {
     }
 }
 
-/// RS-09, RS-10: one token, in one line of `Authorization`.
+/// RS-09, RS-10, FAPI-RS-02: one token, in one line of `Authorization`, and none in the query.
 async fn one_token_in_one_place(store: Store) {
     let service = start(store).await;
     let caller = Caller::new(&service).await;
@@ -218,6 +218,14 @@ async fn one_token_in_one_place(store: Store) {
             call.ask(dialect, &service).await.refused(401, "invalid_request");
         }
         call().header("proxy-authorization", &token).ask(dialect, &service).await.refused(401, "");
+        let with_query = |query: &str| {
+            let proof = caller.proof().sign(&caller.key);
+            Verify::new("GET", &format!("{URL}?{query}")).authorization(&token).proof(proof)
+        };
+        for query in ["access_token=x", "page=1&access_token", "%61ccess%5Ftoken=x"] {
+            with_query(query).ask(dialect, &service).await.refused(401, "invalid_request");
+        }
+        with_query("access_tokens=x&x=access_token").ask(dialect, &service).await.passes();
         call().authorization(&token).ask(dialect, &service).await.passes();
     }
 }

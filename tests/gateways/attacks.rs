@@ -86,6 +86,9 @@ async fn bad_proofs_and_credentials_are_refused_with_one_challenge(kind: Kind) {
     let answer = rig.stopped(&signed(good()).header("Authorization", format!("Bearer {}", rig.token))).await;
     assert!(matches!(answer.status, 400 | 401), "{kind:?}: {answer}");
 
+    // A token in the query, beside a good one (RS-09).
+    rig.refused(&rig.good("GET", &format!("/accounts/1?access_token={}", rig.token)), 401, "invalid_request").await;
+
     // The twin: nothing of all that has spoilt anything.
     for proof in [good(), good().claim("htu", format!("HTTPS://API.example.com:443/%61ccounts/1?x#y")), good().iat_offset(-50)] {
         rig.pass(&signed(proof)).await;

@@ -12,9 +12,9 @@ pub async fn verify(request: &HttpRequest, path: &str, state: &GatewayState) -> 
     judge_forwarded(request, state, "envoy", read(request, path)).await
 }
 
-/// The path of the call, as it was sent; `None` where the question is none of Envoy's.
+/// Path and query of the call, as they were sent; `None` where the question is none of Envoy's.
 pub fn original_path(request: &HttpRequest) -> Option<String> {
-    let path = request.uri().path().strip_prefix(PREFIX)?;
+    let path = request.uri().path_and_query()?.as_str().strip_prefix(PREFIX)?;
     path.starts_with('/').then(|| path.to_owned())
 }
 
