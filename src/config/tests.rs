@@ -220,7 +220,7 @@ fn a_management_listener_that_others_can_reach_needs_a_token() {
 fn a_redis_store_needs_one_good_url_and_a_plain_prefix() {
     let redis = ("store.kind", "redis");
     for (key, good, bad) in [
-        ("store.urls", "redis://:secret@10.0.0.5:6379/2", "rediss://10.0.0.5"),
+        ("store.urls", "rediss://:secret@10.0.0.5:6379/2", "https://10.0.0.5"),
         ("store.urls", "unix:///run/redis.sock", "redis://a,redis://b"),
         ("store.urls", "redis://localhost", "localhost:6379"),
         ("store.key_prefix", "kb-1.a_b:", "kb*"),

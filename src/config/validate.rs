@@ -184,8 +184,8 @@ impl Config {
             Some(name) if name.is_empty() => return Err(invalid("store.sentinel_master", "must not be empty")),
             _ => {}
         }
-        if !self.store.urls.iter().all(|url| ["redis://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme))) {
-            return Err(invalid("store.urls", "each must begin with redis:// or unix:// (TLS is not supported yet)"));
+        if !self.store.urls.iter().all(|url| ["redis://", "rediss://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme))) {
+            return Err(invalid("store.urls", "each must begin with redis://, rediss:// or unix://"));
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         if !self.store.key_prefix.bytes().all(plain) || self.store.key_prefix.len() > 32 {

@@ -22,6 +22,7 @@ mod nonce;
 mod par;
 mod proof_header;
 mod protected_resource;
+mod redis_tls;
 mod refresh;
 mod registration;
 mod revocation;

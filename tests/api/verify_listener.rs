@@ -101,27 +101,27 @@ async fn a_gateway_may_use_a_socket_in_the_file_system() {
 }
 
 /// Certificates for one test.
-struct Authority {
+pub(crate) struct Authority {
     cert: X509,
     key: PKey<Private>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = new_key();
         let cert = certificate(name, &key, None);
         Self { cert, key }
     }
 
     /// Writes `name.crt` and `name.key` for a new key.
-    fn issue(&self, home: &Path, name: &str) {
+    pub(crate) fn issue(&self, home: &Path, name: &str) {
         let key = new_key();
         let cert = certificate(name, &key, Some(self));
         std::fs::write(home.join(format!("{name}.crt")), cert.to_pem().expect("PEM")).expect("a file");
         std::fs::write(home.join(format!("{name}.key")), key.private_key_to_pem_pkcs8().expect("PEM")).expect("a file");
     }
 
-    fn write(&self, path: &Path) {
+    pub(crate) fn write(&self, path: &Path) {
         std::fs::write(path, self.cert.to_pem().expect("PEM")).expect("a file");
     }
 }

@@ -40,16 +40,17 @@ impl Primary {
             None => Ok(Self::Fixed(client(connection_info(options.url.expose())?)?)),
             Some(watched) => {
                 let mut sentinels = Vec::new();
-                let mut settings = RedisConnectionInfo::default();
+                let (mut settings, mut tls) = (RedisConnectionInfo::default(), false);
                 for url in &watched.urls {
                     let info = connection_info(url.expose())?;
                     settings = info.redis_settings().clone();
+                    tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
                     sentinels.push(Sentinel::new(info)?);
                 }
                 if sentinels.is_empty() {
                     return Err(StoreError::Unfit("redis: no sentinel is configured".to_owned()));
                 }
-                Ok(Self::Watched(Sentinels { sentinels, master: watched.master.clone(), settings, timeout: options.connect_timeout }))
+                Ok(Self::Watched(Sentinels { sentinels, master: watched.master.clone(), settings, tls, timeout: options.connect_timeout }))
             }
         }
     }
@@ -63,7 +64,8 @@ impl Primary {
             Self::Fixed(client) => Ok(Found { client: client.clone(), address: None }),
             Self::Watched(sentinels) => {
                 let address = sentinels.agree().await?;
-                let info = format!("redis://{}:{}", bracketed(&address.0), address.1);
+                let scheme = if sentinels.tls { "rediss" } else { "redis" };
+                let info = format!("{scheme}://{}:{}", bracketed(&address.0), address.1);
                 let info = connection_info(&info)?.set_redis_settings(sentinels.settings.clone());
                 Ok(Found { client: client(info)?, address: Some(Arc::new(address)) })
             }
@@ -97,6 +99,8 @@ pub(super) struct Sentinels {
     sentinels: Vec<Sentinel>,
     master: String,
     settings: RedisConnectionInfo,
+    /// Whether the servers are spoken to over TLS, as the last sentinel is.
+    tls: bool,
     timeout: Duration,
 }
 
@@ -206,8 +210,8 @@ fn bracketed(host: &str) -> String {
 
 fn connection_info(url: &str) -> Result<ConnectionInfo, StoreError> {
     let info = url.into_connection_info().map_err(|_| malformed())?;
-    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        return Err(StoreError::Unfit("redis: TLS (`rediss://`) is not supported yet; use a tunnel or a local socket".to_owned()));
+    if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+        return Err(StoreError::Unfit("redis: TLS without a look at the certificate is no TLS; leave `#insecure` out".to_owned()));
     }
     Ok(info)
 }
@@ -218,7 +222,7 @@ fn client(info: ConnectionInfo) -> Result<Client, StoreError> {
 }
 
 fn malformed() -> StoreError {
-    StoreError::Unfit("redis: the url is not `redis://[user[:password]@]host[:port][/database]` (TLS is not supported yet)".to_owned())
+    StoreError::Unfit("redis: the url is not `redis://[user[:password]@]host[:port][/database]`, with `rediss://` for TLS".to_owned())
 }
 
 fn unavailable(what: &str) -> StoreError {
@@ -247,11 +251,13 @@ mod tests {
     /// A2: the urls may hold a password.
     #[test]
     fn a_url_that_is_malformed_is_not_repeated() {
-        for url in ["postgres://user:hunter2@127.0.0.1", "rediss://user:hunter2@127.0.0.1"] {
+        for url in ["postgres://user:hunter2@127.0.0.1", "rediss://user:hunter2@127.0.0.1/#insecure"] {
             let refused = connection_info(url).unwrap_err().to_string();
             assert!(!refused.contains("hunter2"), "{refused}");
         }
-        assert!(connection_info("redis://user:hunter2@127.0.0.1:6379/0").is_ok());
+        for url in ["redis://user:hunter2@127.0.0.1:6379/0", "rediss://user:hunter2@127.0.0.1:6379/0"] {
+            assert!(connection_info(url).is_ok());
+        }
     }
 
     #[test]
