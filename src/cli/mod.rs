@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::telemetry::logging;
 
+mod attack;
 mod client;
 mod config;
 mod demo;
@@ -59,6 +60,8 @@ enum Command {
     /// Use a refresh token at any service that follows RFC 9449.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Attack a server that speaks DPoP, yours or another's, with a catalogue of replays, forgeries and races, and report what it lets through.
+    Attack(Box<attack::Attack>),
     /// Ask a running service whether it is ready. For container health checks.
     Health(health::Health),
 }
@@ -99,6 +102,7 @@ fn execute(command: Command) -> Result<(), CliError> {
             Command::Grant(command) => command.run().await,
             Command::Proof(command) => command.run(),
             Command::Token(command) => command.run().await,
+            Command::Attack(attack) => attack.run().await,
             Command::Health(health) => health.run().await,
         }
     })

@@ -1,0 +1,1 @@
+//! A server that is correct, and breaks one rule at a time.
