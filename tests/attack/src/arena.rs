@@ -170,7 +170,7 @@ impl Call {
 
     /// Sends to the second node.
     #[must_use]
-    pub(crate) fn to_peer(mut self) -> Self {
+    pub(crate) fn at_the_peer(mut self) -> Self {
         self.to_peer = true;
         self
     }
@@ -460,10 +460,9 @@ impl Arena {
 
     async fn keep_shared(&self, answer: &Response) {
         let mut shared = self.session.lock().await;
-        match (answer.refresh_token(), &mut *shared) {
-            (Some(token), Some(session)) => session.refresh_token = token,
-            // A server that does not rotate.
-            (None, _) | (_, None) => {}
+        // A server that does not rotate sends none.
+        if let (Some(token), Some(session)) = (answer.refresh_token(), &mut *shared) {
+            session.refresh_token = token;
         }
     }
 

@@ -472,7 +472,7 @@ async fn restarted(arena: &Arena) -> Step<()> {
 async fn revoked_at_the_peer(arena: &Arena) -> Step<()> {
     let session = arena.session().await?;
     arena.revoke(&session.refresh_token).await?;
-    refused(Stage::Refresh, &arena.send_honest(&arena.refresh(&session)?.to_peer()).await?)
+    refused(Stage::Refresh, &arena.send_honest(&arena.refresh(&session)?.at_the_peer()).await?)
 }
 
 fn races(list: &mut List) {
@@ -489,7 +489,7 @@ async fn fresh_requests(arena: &Arena, session: &Session, count: usize, peer: bo
     let call = arena.refresh(session)?;
     Ok((0..count)
         .map(|index| {
-            let call = if peer && index % 2 == 1 { call.clone().to_peer() } else { call.clone() };
+            let call = if peer && index % 2 == 1 { call.clone().at_the_peer() } else { call.clone() };
             arena.request(&call, &[arena.draft(&call).sign().into_bytes()])
         })
         .collect())
