@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use keybound_proofs::{Claim, ClaimAnswer, ClaimFuture, Entropy, Epoch, EpochId, Ledger, LedgerError, ReplayKey, UnixTime};
 use sha2::{Digest as _, Sha256};
 
-/// Remembers used proofs in memory, each for as long as it could still be accepted and never shorter. About 64 bytes each.
+/// Remembers used proofs in memory, each for as long as it could still be accepted and never shorter. 40 to 80 bytes each.
 ///
 /// At capacity it refuses: it never forgets one proof to make room for another. Where the clock goes back to before something that was
 /// forgotten, the epoch moves, and every proof needs a nonce for a while (R5).
