@@ -552,8 +552,8 @@ impl Arena {
 
     /// An access token of a user, not older than a minute, and the key it is bound to.
     pub(crate) async fn access_token(&self) -> Step<(String, Key)> {
-        if let Some((token, key, made)) = &*self.access.lock().await
-            && now() - made < 60
+        if let Some((token, key, good_until)) = &*self.access.lock().await
+            && now() < *good_until
         {
             return Ok((token.clone(), key.clone()));
         }
@@ -561,7 +561,8 @@ impl Arena {
         let answer = self.send_honest(&call).await?;
         match answer.access_token() {
             Some(token) if answer.status == 200 => {
-                *self.access.lock().await = Some((token.clone(), call.key.clone(), now()));
+                let lifetime = answer.json()["expires_in"].as_i64().unwrap_or(60);
+                *self.access.lock().await = Some((token.clone(), call.key.clone(), now() + (lifetime / 2).min(60)));
                 Ok((token, call.key))
             }
             _ => inconclusive(format!("no access token for an honest refresh: {}", told(&Ok(answer)))),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::List;
-use super::Severity::{Critical, High, Medium};
+use super::Severity::{Critical, High, Info, Medium};
 use crate::jose::{Key, b64, hs256, unique, with_tail_bits};
 
 /// Adds them to a list, for its stage, from this number on. `place` ends the titles: "at a protected resource".
@@ -53,7 +53,7 @@ pub(super) fn add(list: &mut List, from: u16, place: &str) {
     });
     draft!(High, "4.3(7)", "A private member in the key", |draft| draft.jwk("d", b64([7; 32])));
     draft!(Medium, "RFC 7515 section 4.1.11", "An unknown critical parameter", |draft| draft.head("crit", json!(["x"])).head("x", 1));
-    draft!(Medium, "RFC 7515 section 4", "A header parameter twice", |draft| draft.header_text(|text| text.replacen('{', r#"{"typ":"JWT","#, 1)));
+    draft!(Info, "RFC 7515 section 4", "A header parameter twice", |draft| draft.header_text(|text| text.replacen('{', r#"{"typ":"JWT","#, 1)));
     draft!(Medium, "RFC 4648 section 3.5", "Unused bits set in the key", |draft| {
         let x = draft.header["jwk"]["x"].as_str().and_then(with_tail_bits).unwrap_or_default();
         draft.jwk("x", x)

@@ -76,9 +76,9 @@ fn private(list: &mut List) {
     list.draft(23, (High, "4.3(7)", "A d that is a number in the key", PRIVATE), |draft| draft.jwk("d", 1));
     for (number, name) in [(24, "p"), (25, "q"), (26, "dp"), (27, "dq"), (28, "qi"), (29, "k"), (30, "priv")] {
         let title = format!("The private member {name} in the key");
-        list.draft(number, (Medium, "4.3(7)", &title, PRIVATE), move |draft| draft.jwk(name, b64([7; 32])));
+        list.draft(number, (Low, "4.3(7)", &title, PRIVATE), move |draft| draft.jwk(name, b64([7; 32])));
     }
-    list.draft(31, (Medium, "4.3(7)", "The private member oth in the key", PRIVATE), |draft| draft.jwk("oth", json!([{"r": "AQ", "d": "AQ", "t": "AQ"}])));
+    list.draft(31, (Low, "4.3(7)", "The private member oth in the key", PRIVATE), |draft| draft.jwk("oth", json!([{"r": "AQ", "d": "AQ", "t": "AQ"}])));
 }
 
 fn elliptic(list: &mut List) {
@@ -155,14 +155,14 @@ fn elliptic(list: &mut List) {
     list.value(68, (Critical, "4.3(6)", "Another's key in the header, and the own signature", FOREIGN), |scene| {
         scene.draft.clone().signed_by(&scene.stranger).sign()
     });
-    list.draft(69, (Medium, "RFC 7517 section 4", "x twice in the key, another first", TWO_NAMES), |draft| {
+    list.draft(69, (Info, "RFC 7517 section 4", "x twice in the key, another first", TWO_NAMES), |draft| {
         let other = Key::es256().jwk()["x"].clone();
         draft.header_text(|text| text.replacen("\"jwk\":{", &format!("\"jwk\":{{\"x\":{other},"), 1))
     });
-    list.draft(70, (Medium, "RFC 7517 section 4", "x twice in the key, once escaped", TWO_NAMES), |draft| {
+    list.draft(70, (Info, "RFC 7517 section 4", "x twice in the key, once escaped", TWO_NAMES), |draft| {
         draft.header_text(|text| text.replacen("\"jwk\":{", "\"jwk\":{\"\\u0078\":\"AA\",", 1))
     });
-    list.draft(71, (Medium, "RFC 7517 section 4", "crv twice in the key, another first", TWO_NAMES), |draft| {
+    list.draft(71, (Info, "RFC 7517 section 4", "crv twice in the key, another first", TWO_NAMES), |draft| {
         draft.header_text(|text| text.replacen("\"jwk\":{", "\"jwk\":{\"crv\":\"P-384\",", 1))
     });
 }

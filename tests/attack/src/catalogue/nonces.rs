@@ -8,7 +8,7 @@ use crate::arena::{Arena, Need, Role, Stage, told};
 use crate::clock::now;
 use crate::halt::{Step, breach, inconclusive, not_applicable};
 use crate::jose::unique;
-use crate::judge::{refused, still_works};
+use crate::judge::{accepted, refused, still_works};
 use crate::wire::{Request, Response};
 
 const MADE_UP: &str = "who can make up nonces can make proofs for later use";
@@ -107,6 +107,10 @@ async fn swapped_roles(arena: &Arena) -> Step<()> {
     let same_origin = arena.resource_url().is_some_and(|url| url.origin() == arena.endpoints.token.origin());
     if same_origin && arena.options.resource.is_none() {
         return not_applicable("userinfo belongs to the authorization server and may share its nonces");
+    }
+    for stage in [Stage::Any, Stage::Resource] {
+        let call = arena.call(stage).await?;
+        accepted(call.stage, &arena.send_honest(&call).await?)?;
     }
     let (Some(ours), Some(theirs)) = (arena.nonce(Role::AuthorizationServer), arena.nonce(Role::ResourceServer)) else {
         return not_applicable("not both the authorization server and the resource hand out nonces");

@@ -238,9 +238,9 @@ fn critical(list: &mut List) {
 
 fn json_text(list: &mut List) {
     let rule = "RFC 7515 section 4";
-    list.draft(100, (Medium, rule, "alg twice in the header, none first", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"alg":"none","#, 1)));
-    list.draft(101, (Medium, rule, "typ twice in the header, another first", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"typ":"JWT","#, 1)));
-    list.value(102, (High, rule, "jwk twice in the header, another key first", DIFFERENT), |scene| {
+    list.draft(100, (Info, rule, "alg twice in the header, none first", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"alg":"none","#, 1)));
+    list.draft(101, (Info, rule, "typ twice in the header, another first", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"typ":"JWT","#, 1)));
+    list.value(102, (Info, rule, "jwk twice in the header, another key first", DIFFERENT), |scene| {
         let other = scene.stranger.jwk();
         scene.draft.clone().header_text(|text| text.replacen('{', &format!("{{\"jwk\":{other},"), 1)).sign()
     });
@@ -248,9 +248,9 @@ fn json_text(list: &mut List) {
         let other = scene.stranger.jwk();
         scene.draft.clone().header_text(|text| format!("{},\"jwk\":{other}}}", &text[..text.len() - 1])).sign()
     });
-    list.draft(104, (Medium, rule, "alg twice in the header, once escaped", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"\u0061lg":"ES256","#, 1)));
+    list.draft(104, (Info, rule, "alg twice in the header, once escaped", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"\u0061lg":"ES256","#, 1)));
     list.draft(105, (Low, "RFC 8259 section 2", "Text after the object of the header", DIFFERENT), |draft| draft.header_text(|text| text + "{}"));
-    list.draft(106, (Low, "RFC 8259 section 8.1", "A byte order mark before the header", DIFFERENT), |draft| draft.header_text(|text| format!("\u{feff}{text}")));
+    list.draft(106, (Info, "RFC 8259 section 8.1", "A byte order mark before the header", DIFFERENT), |draft| draft.header_text(|text| format!("\u{feff}{text}")));
     list.draft(107, (Low, "RFC 8259 section 2", "A comma after the last member of the header", DIFFERENT), |draft| draft.header_text(|text| format!("{},}}", &text[..text.len() - 1])));
     list.draft(108, (Low, "RFC 8259 section 2", "A comment in the header", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', "{/**/", 1)));
     list.draft(109, (Low, "RFC 8259 section 7", "Single quotes in the header", DIFFERENT), |draft| draft.header_text(|text| text.replace('"', "'")));

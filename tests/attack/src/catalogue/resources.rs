@@ -125,7 +125,7 @@ fn hashes(list: &mut List) {
         let token = scene.call.access_token.clone().unwrap_or_default();
         vec![scene.draft.clone().claim("ath", b64(sha256(format!("DPoP {token}")))).sign().into_bytes()]
     });
-    list.draft(44, (High, rule, "A wrong ath and a right one", "two readers of one proof see different values"), |draft| {
+    list.draft(44, (Info, "RFC 7519 section 4", "A wrong ath and a right one after it", "two readers of one proof see different values"), |draft| {
         draft.claims_text(|text| text.replacen('{', r#"{"ath":"fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo","#, 1))
     });
     list.value(45, (Critical, rule, "A proof of another key", BEARER), |scene| scene.draft.clone().by(&scene.stranger).sign());

@@ -67,25 +67,25 @@ async fn with_nonce(arena: &Arena) -> Step<()> {
 
 /// What a server must not refuse: things unknown to it, names of headers in small letters, times within the tolerance.
 async fn edges(arena: &Arena) -> Step<()> {
-    type Edge = fn(crate::jose::Draft, i64) -> crate::jose::Draft;
+    type Edge = fn(crate::jose::Draft, i64, i64) -> crate::jose::Draft;
     let edges: [(&str, Edge); 6] = [
-        ("an unknown header parameter", |draft, _| draft.head("x-unknown", "x")),
-        ("an unknown claim", |draft, _| draft.claim("x-unknown", "x")),
-        ("an iat of some seconds ago", |draft, _| draft.claim("iat", now() - 5)),
-        ("an iat some seconds ahead", |draft, skew| draft.claim("iat", now() + (skew / 2).min(5))),
-        ("a query and a fragment on htu", |draft, _| {
+        ("an unknown header parameter", |draft, _, _| draft.head("x-unknown", "x")),
+        ("an unknown claim", |draft, _, _| draft.claim("x-unknown", "x")),
+        ("an iat of some seconds ago", |draft, window, _| draft.claim("iat", now() - (window / 2).min(5))),
+        ("an iat some seconds ahead", |draft, _, skew| draft.claim("iat", now() + (skew / 2).min(5))),
+        ("a query and a fragment on htu", |draft, _, _| {
             let htu = format!("{}?a=b#c", draft.text("htu"));
             draft.claim("htu", htu)
         }),
-        ("a jti in the form of a UUID", |draft, _| {
+        ("a jti in the form of a UUID", |draft, _, _| {
             let name = crate::jose::random::<16>().map(|byte| format!("{byte:02x}")).concat();
             draft.claim("jti", format!("{}-{}-4{}-8{}-{}", &name[..8], &name[8..12], &name[13..16], &name[17..20], &name[20..]))
         }),
     ];
     for (what, edge) in edges {
         let call = arena.call(Stage::Any).await?;
-        let skew = arena.options.skew_s;
-        let answer = arena.send_draft(&call, |draft| edge(draft, skew)).await?;
+        let (window, skew) = (arena.options.window_s, arena.options.skew_s);
+        let answer = arena.send_draft(&call, |draft| edge(draft, window, skew)).await?;
         if let Err(crate::halt::Halt::Inconclusive(why)) = accepted(call.stage, &answer) {
             return inconclusive(format!("a proof with {what}: {why}"));
         }

@@ -49,7 +49,7 @@ impl Kind {
     /// Restarts take their time.
     const fn stories(self, wanted: u32) -> u32 {
         match self {
-            Self::Restarts => wanted / 6 + 1,
+            Self::Restarts => wanted / 3 + 1,
             Self::Thieves | Self::LostAnswers | Self::Nodes => wanted,
         }
     }

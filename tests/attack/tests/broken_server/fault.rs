@@ -136,6 +136,6 @@ pub(crate) const TOLD_BY_STORIES: &[(Fault, &str)] = &[
     (Fault::RetryForks, "STO-002"),
     (Fault::RefreshKeyUnchecked, "STO-001"),
     (Fault::LedgerPerNode, "STO-003"),
-    (Fault::EpochIgnored, "STO-004"),
+    (Fault::EpochIgnored, "STO-106"),
     (Fault::RevokeOnWrongKey, "STO-001"),
 ];

@@ -31,22 +31,22 @@ pub(crate) struct Answer {
 }
 
 /// Serves on a free loopback port for as long as the process lives.
-pub(crate) fn serve(handle: impl Fn(Request) -> Answer + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn serve(max_body: usize, handle: impl Fn(Request) -> Answer + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     let handle = Arc::new(handle);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let handle = Arc::clone(&handle);
-            thread::spawn(move || connection(stream, &*handle));
+            thread::spawn(move || connection(stream, max_body, &*handle));
         }
     });
     address
 }
 
-fn connection(mut stream: TcpStream, handle: &dyn Fn(Request) -> Answer) {
+fn connection(mut stream: TcpStream, max_body: usize, handle: &dyn Fn(Request) -> Answer) {
     let _bounded = stream.set_read_timeout(Some(Duration::from_secs(5)));
-    let answer = match read(&mut stream) {
+    let answer = match read(&mut stream, max_body) {
         Some(Ok(request)) => handle(request),
         Some(Err(status)) => Answer { status, headers: Vec::new(), body: String::new() },
         None => return,
@@ -59,10 +59,9 @@ fn connection(mut stream: TcpStream, handle: &dyn Fn(Request) -> Answer) {
 }
 
 const MAX_HEAD: usize = 32 * 1024;
-const MAX_BODY: usize = 16 * 1024;
 
 /// A request, the status it is refused with, or nothing where the client has gone.
-fn read(stream: &mut TcpStream) -> Option<Result<Request, u16>> {
+fn read(stream: &mut TcpStream, max_body: usize) -> Option<Result<Request, u16>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     let end = loop {
@@ -99,10 +98,9 @@ fn read(stream: &mut TcpStream) -> Option<Result<Request, u16>> {
     while body.len() < length {
         match stream.read(&mut chunk) {
             Ok(0) | Err(_) => return None,
-            Ok(read) if body.len() > MAX_BODY => body.truncate(MAX_BODY + 1 + read.min(0)),
             Ok(read) => body.extend_from_slice(&chunk[..read]),
         }
-        if body.len() > MAX_BODY {
+        if body.len() > max_body {
             return Some(Err(413));
         }
     }

@@ -1,12 +1,13 @@
 package peer;
 
 import java.util.UUID;
-
+import org.springframework.beans.factory.annotation.Value;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
-import org.springframework.boot.context.event.ApplicationReadyEvent;
 import org.springframework.context.annotation.Bean;
-import org.springframework.context.event.EventListener;
+import org.springframework.core.annotation.Order;
+import org.springframework.security.config.Customizer;
+import org.springframework.security.config.annotation.web.builders.HttpSecurity;
 import org.springframework.security.core.userdetails.User;
 import org.springframework.security.core.userdetails.UserDetailsService;
 import org.springframework.security.oauth2.core.AuthorizationGrantType;
@@ -14,10 +15,14 @@ import org.springframework.security.oauth2.core.ClientAuthenticationMethod;
 import org.springframework.security.oauth2.server.authorization.client.InMemoryRegisteredClientRepository;
 import org.springframework.security.oauth2.server.authorization.client.RegisteredClient;
 import org.springframework.security.oauth2.server.authorization.client.RegisteredClientRepository;
+import org.springframework.security.oauth2.server.authorization.settings.AuthorizationServerSettings;
 import org.springframework.security.oauth2.server.authorization.settings.ClientSettings;
+import org.springframework.security.oauth2.server.authorization.settings.TokenSettings;
 import org.springframework.security.provisioning.InMemoryUserDetailsManager;
+import org.springframework.security.web.SecurityFilterChain;
+import org.springframework.security.web.authentication.LoginUrlAuthenticationEntryPoint;
 
-/** Spring Authorization Server as Spring Boot configures it, with one confidential and two public clients. */
+/** Spring Authorization Server with its own sign-in page, at http://127.0.0.1:$PORT. */
 @SpringBootApplication
 public class Peer {
     public static void main(String[] arguments) {
@@ -25,39 +30,58 @@ public class Peer {
     }
 
     @Bean
-    RegisteredClientRepository clients() {
-        var machine = client("machine")
-                .clientSecret("{noop}" + System.getenv("PEER_SECRET"))
-                .clientAuthenticationMethod(ClientAuthenticationMethod.CLIENT_SECRET_BASIC)
-                .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS)
-                .scope("accounts");
-        return new InMemoryRegisteredClientRepository(machine.build(), app("app"), app("other"));
+    @Order(1)
+    SecurityFilterChain authorizationServer(HttpSecurity http) throws Exception {
+        http.oauth2AuthorizationServer(server -> {
+                http.securityMatcher(server.getEndpointsMatcher());
+                server.oidc(Customizer.withDefaults());
+            })
+            .authorizeHttpRequests(requests -> requests.anyRequest().authenticated())
+            .oauth2ResourceServer(resource -> resource.jwt(Customizer.withDefaults()))
+            .exceptionHandling(exceptions -> exceptions.authenticationEntryPoint(new LoginUrlAuthenticationEntryPoint("/login")));
+        return http.build();
     }
 
-    private static RegisteredClient app(String id) {
-        return client(id)
-                .clientAuthenticationMethod(ClientAuthenticationMethod.NONE)
-                .authorizationGrantType(AuthorizationGrantType.AUTHORIZATION_CODE)
-                .authorizationGrantType(AuthorizationGrantType.REFRESH_TOKEN)
-                .redirectUri("http://127.0.0.1/callback")
-                .scope("openid")
-                .clientSettings(ClientSettings.builder().requireProofKey(true).requireAuthorizationConsent(false).build())
-                .build();
+    @Bean
+    @Order(2)
+    SecurityFilterChain signIn(HttpSecurity http) throws Exception {
+        return http.authorizeHttpRequests(requests -> requests.anyRequest().authenticated()).formLogin(Customizer.withDefaults()).build();
     }
 
-    private static RegisteredClient.Builder client(String id) {
-        return RegisteredClient.withId(UUID.randomUUID().toString()).clientId(id);
-    }
-
-    /** The one user, with the password that the suite fills in. */
+    /** The suite types this password into every sign-in page. */
     @Bean
     UserDetailsService users() {
-        return new InMemoryUserDetailsManager(
-                User.withUsername("alice").password("{noop}correct horse battery staple").roles("USER").build());
+        return new InMemoryUserDetailsManager(User.withUsername("alice").password("{noop}correct horse battery staple").roles("USER").build());
     }
 
-    @EventListener
-    void ready(ApplicationReadyEvent event) {
-        System.out.println("ready");
+    @Bean
+    RegisteredClientRepository clients(@Value("${CLIENT_SECRET}") String secret) {
+        RegisteredClient machine = RegisteredClient.withId(UUID.randomUUID().toString())
+            .clientId("machine")
+            .clientSecret("{noop}" + secret)
+            .clientAuthenticationMethod(ClientAuthenticationMethod.CLIENT_SECRET_BASIC)
+            .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS)
+            .scope("accounts")
+            .build();
+        // A public client of this server gets no refresh tokens; this one has a secret and gets them.
+        RegisteredClient app = RegisteredClient.withId(UUID.randomUUID().toString())
+            .clientId("app")
+            .clientSecret("{noop}" + secret)
+            .clientAuthenticationMethod(ClientAuthenticationMethod.CLIENT_SECRET_BASIC)
+            .authorizationGrantType(AuthorizationGrantType.AUTHORIZATION_CODE)
+            .authorizationGrantType(AuthorizationGrantType.REFRESH_TOKEN)
+            .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS)
+            .redirectUri("http://127.0.0.1/callback")
+            .scope("openid")
+            .scope("accounts")
+            .clientSettings(ClientSettings.builder().requireProofKey(true).build())
+            .tokenSettings(TokenSettings.builder().reuseRefreshTokens(false).build())
+            .build();
+        return new InMemoryRegisteredClientRepository(machine, app);
+    }
+
+    @Bean
+    AuthorizationServerSettings settings(@Value("${PORT}") String port) {
+        return AuthorizationServerSettings.builder().issuer("http://127.0.0.1:" + port).build();
     }
 }
