@@ -1,22 +1,24 @@
 //! Wires the parts together: the only file that names a backend.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
-use actix_web::{App, HttpServer, web};
-use keybound_proofs::{Ledger, MalformedUri, Nonces, ProofPolicy, Realm, UnixTime};
+use actix_web::{App, web};
+use keybound_proofs::{MalformedUri, Nonces, ProofPolicy, Realm, UnixTime};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, OsEntropy, Stopwatch, SystemClock};
-use crate::config::{self, Config, NoncePolicy, Profile, Registration, RegistrationMode, StoreKind};
+use crate::config::{self, Config, Durability, Listener, NoncePolicy, Profile, Registration, RegistrationMode, StoreKind};
 use crate::domain::DetailsTypes;
 use crate::domain::client::InvalidClientMetadata;
 use crate::domain::details_types::BadDetailsType;
+use crate::domain::guarded::{Guarded, GuardedResources};
 use crate::domain::resource::{Resource, Resources};
 use crate::domain::{ClientId, FetchUrl, Scope};
 use crate::fetch::{KeySets, KeySource, Reach};
+use crate::http::gateway::{GatewayState, gateway_routes};
 use crate::http::management::{ManagementState, management_routes};
 use crate::http::{PublicState, RequestLimits, public_routes};
 use crate::keys::{KeyError, Keys};
@@ -27,12 +29,20 @@ use crate::service::client_keys::ClientKeys;
 use crate::service::clients::{ClientRegistry, RegistryError};
 use crate::service::registration::RegistrationSettings;
 use crate::service::trusted_issuers::{TrustedIssuer, TrustedIssuers};
+use crate::service::verify::ForeignTokens;
 use crate::service::verify_token::VerifiedTokens;
 use crate::service::{AuthorizationServer, Issuer, Lifetimes};
 use crate::store::embedded::{self, Embedded, EmbeddedEphemerals, EmbeddedLedger, EmbeddedOptions};
-use crate::store::redis::{RedisOptions, RedisStore};
-use crate::store::{ClientRecords, Ephemerals, Families, StoreError, StoreHealth};
-use crate::telemetry::{Event, Events};
+use crate::store::redis::{RedisOptions, RedisStore, SentinelOptions};
+use crate::store::{ClientRecords, Ephemerals, Families, ReplayLedger, StoreError, StoreHealth};
+use crate::telemetry::{Counters, Event, Events};
+
+mod grpc;
+mod listen;
+mod tls;
+
+use grpc::Grpc;
+use listen::{Serving, Socket, serve};
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -70,16 +80,24 @@ pub enum StartError {
     /// The credentials of a configured resource.
     #[error("the credentials of a resource of the configuration: {0}")]
     ResourceCredentials(InvalidClientMetadata),
-    /// The issuer.
-    #[error("the issuer is not an absolute http or https URI")]
+    /// The issuer, or the URL of a resource.
+    #[error("the issuer or a resource is not an absolute http or https URI")]
     Issuer(#[from] MalformedUri),
     /// A listener.
     #[error("can't listen on {address}: {reason}")]
     Listen {
         /// Where.
-        address: SocketAddr,
+        address: String,
         /// Why not.
         reason: std::io::Error,
+    },
+    /// A certificate or a key of the gateway listeners.
+    #[error("{}: {reason}", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
 }
 
@@ -89,9 +107,15 @@ pub struct Running {
     pub public: SocketAddr,
     /// Where the management listener listens.
     pub management: SocketAddr,
+    /// Where the gateway listener listens, where that is an address.
+    pub gateway: Option<SocketAddr>,
+    /// Where the gateway listener for gRPC listens, where that is an address.
+    pub gateway_grpc: Option<SocketAddr>,
     server: Arc<AuthorizationServer>,
     state: web::Data<ManagementState>,
-    listeners: [(ServerHandle, JoinHandle<std::io::Result<()>>); 2],
+    /// In the order in which they stop.
+    listeners: Vec<Serving>,
+    grpc: Option<Grpc>,
     watch: JoinHandle<()>,
 }
 
@@ -103,7 +127,10 @@ impl Running {
     pub async fn stop(self) -> Result<(), StoreError> {
         self.state.drain();
         self.watch.abort();
-        // The public listener first, so that `/readyz` says "draining" until the last request is answered.
+        if let Some(grpc) = self.grpc {
+            grpc.stop().await;
+        }
+        // The management listener last, so that `/readyz` says "draining" until the last request is answered.
         for (handle, task) in self.listeners {
             handle.stop(true).await;
             // The task ends with its server; how it ended is of no interest any more.
@@ -122,22 +149,42 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (server, backend) = build(&config, Arc::clone(&clock)).await?;
     let server = Arc::new(server);
 
-    let public = bind(config.listen.public)?;
-    let management = bind(config.listen.management)?;
-    let addresses = (local_address(&public, config.listen.public)?, local_address(&management, config.listen.management)?);
+    let public = Socket::tcp(config.listen.public)?;
+    let management = Socket::tcp(config.listen.management)?;
+    let tls = tls::load(&config.gateway)?;
+    let gateway = Socket::gateway(config.listen.gateway.as_ref(), &config.listen.gateway(), tls.as_ref())?;
+    let grpc = Socket::gateway(Some(&config.listen.gateway_grpc), &Listener::Off, tls.as_ref())?;
+    let (gateway_address, grpc_address) = (gateway.as_ref().and_then(Socket::address), grpc.as_ref().and_then(Socket::address));
+    let addresses = (public.address().unwrap_or(config.listen.public), management.address().unwrap_or(config.listen.management));
+    for address in [gateway_address, grpc_address].into_iter().flatten() {
+        if !address.ip().is_loopback() && config.gateway.key.is_none() && config.gateway.client_ca.is_none() {
+            tracing::warn!(%address, "whoever reaches this gateway listener may ask: set gateway.key or gateway.client_ca");
+        }
+    }
 
     let limits = RequestLimits { max_body_bytes: config.limits.max_body_bytes, body_timeout: config.limits.request_timeout() };
     let public_state = web::Data::new(PublicState::new(Arc::clone(&server), limits));
     let token = config.management.token.clone();
     let state = web::Data::new(ManagementState { server: Arc::clone(&server), token, draining: false.into() });
-    let public = serve(&config, public, move || App::new().configure(public_routes(public_state.clone())))?;
-    let management = {
+    let gateway_state = web::Data::new(GatewayState::new(Arc::clone(&server), config.gateway.key.clone(), limits.body_timeout));
+
+    let mut listeners =
+        vec![serve(&config, config.limits.keep_alive(), public, move || App::new().configure(public_routes(public_state.clone())))?];
+    if let Some(gateway) = gateway {
+        let state = gateway_state.clone();
+        listeners.push(serve(&config, GATEWAY_KEEP_ALIVE, gateway, move || App::new().configure(gateway_routes(state.clone())))?);
+    }
+    {
         let state = state.clone();
-        serve(&config, management, move || App::new().configure(management_routes(state.clone())))?
-    };
+        listeners
+            .push(serve(&config, config.limits.keep_alive(), management, move || App::new().configure(management_routes(state.clone())))?);
+    }
+    let grpc = grpc.map(|socket| Grpc::serve(&config, socket, gateway_state)).transpose()?;
     let watch = tokio::spawn(watch_clock(Arc::clone(&clock), backend, Arc::clone(&server)));
-    tracing::info!(issuer = server.issuer.as_str(), public = %addresses.0, management = %addresses.1, "ready");
-    Ok(Running { public: addresses.0, management: addresses.1, server, state, listeners: [public, management], watch })
+    tracing::info!(issuer = server.issuer.as_str(), public = %addresses.0, management = %addresses.1, gateway = ?gateway_address,
+        gateway_grpc = ?grpc_address, "ready");
+    let (public, management) = addresses;
+    Ok(Running { public, management, gateway: gateway_address, gateway_grpc: grpc_address, server, state, listeners, grpc, watch })
 }
 
 /// The stores, for what only the wiring may do with them.
@@ -166,7 +213,9 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
     let keys = loaded.keys;
 
     let proof_policy = proof_policy(config);
-    let acceptance_window = proof_policy.acceptance_window(config.dpop.nonce_step());
+    let windows = config.resource.iter().map(|one| proof_policy_at(one, &proof_policy)).chain([proof_policy.clone()]);
+    // The ledger remembers for as long as the most patient resource accepts a proof.
+    let acceptance_window = windows.map(|policy| policy.acceptance_window(config.dpop.nonce_step())).max().unwrap_or_default();
     let (families, records, ephemerals, ledger, health, backend) = match config.store.kind {
         StoreKind::Embedded => {
             let options = EmbeddedOptions {
@@ -179,17 +228,38 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
             let ephemerals: Arc<dyn Ephemerals> = Arc::new(EmbeddedEphemerals::default());
-            (families, records, ephemerals, ledger.clone() as Arc<dyn Ledger>, store as Arc<dyn StoreHealth>, Backend::Embedded(ledger))
+            (
+                families,
+                records,
+                ephemerals,
+                ledger.clone() as Arc<dyn ReplayLedger>,
+                store as Arc<dyn StoreHealth>,
+                Backend::Embedded(ledger),
+            )
         }
         StoreKind::Redis => {
             // Standalone Redis is one server; the configuration was checked for that.
             let url = config.store.urls.first().map_or(DEFAULT_REDIS, |url| url.expose().as_str());
-            let options = RedisOptions { key_prefix: config.store.key_prefix.clone(), acceptance_window, ..RedisOptions::new(url) };
+            let sentinel = config.store.sentinel_master.clone();
+            let options = RedisOptions {
+                key_prefix: config.store.key_prefix.clone(),
+                acceptance_window,
+                sentinel: sentinel.map(|master| SentinelOptions { urls: config.store.urls.clone(), master }),
+                min_replicas: if config.store.durability == Durability::Strict { config.store.min_replicas } else { 0 },
+                ..RedisOptions::new(url)
+            };
             let store = connect_patiently(&options, &clock, loaded.created).await?;
             let families: Arc<dyn Families> = store.clone();
             let records: Arc<dyn ClientRecords> = store.clone();
             let ephemerals: Arc<dyn Ephemerals> = store.clone();
-            (families, records, ephemerals, store.clone() as Arc<dyn Ledger>, store.clone() as Arc<dyn StoreHealth>, Backend::Redis(store))
+            (
+                families,
+                records,
+                ephemerals,
+                store.clone() as Arc<dyn ReplayLedger>,
+                store.clone() as Arc<dyn StoreHealth>,
+                Backend::Redis(store),
+            )
         }
     };
 
@@ -215,6 +285,7 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         details_types.push(one.build().map_err(bad)?);
     }
     let details_types = DetailsTypes::new(details_types)?;
+    let guarded = guarded(config, &resources, &proof_policy)?;
     // The rules of the profile are for clients: a resource server gets no tokens.
     let resource_credentials = config.resource.iter().filter_map(config::Resource::credentials);
     let resource_credentials = resource_credentials.map(|metadata| metadata.validate(false, &mut OsEntropy));
@@ -259,7 +330,10 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         },
         fapi2,
         clock,
+        guarded,
+        foreign_tokens: ForeignTokens::default(),
         events: Events::default(),
+        counters: Counters::default(),
         issuer,
     };
     Ok((server, backend))
@@ -297,6 +371,22 @@ fn proof_policy(config: &Config) -> ProofPolicy {
         trust_nonce_time: config.dpop.trust_nonce_time,
         ..ProofPolicy::default()
     }
+}
+
+fn proof_policy_at(resource: &config::Resource, default: &ProofPolicy) -> ProofPolicy {
+    let max_age = resource.proof_max_age_s.map_or(default.max_age, |seconds| Duration::from_secs(u64::from(seconds)));
+    ProofPolicy { max_age, ..default.clone() }
+}
+
+fn guarded(config: &Config, resources: &Resources, proof_policy: &ProofPolicy) -> Result<GuardedResources, MalformedUri> {
+    let guarded = config.resource.iter().zip(resources.iter()).map(|(one, resource)| Guarded {
+        resource: resource.clone(),
+        aliases: one.aliases.iter().map(|alias| alias.as_str().to_owned()).collect(),
+        proof_policy: proof_policy_at(one, proof_policy),
+        nonce_required: one.nonce.unwrap_or(config.dpop.nonce) == NoncePolicy::Required,
+        upstream_authorization: one.upstream_authorization,
+    });
+    GuardedResources::new(guarded.collect())
 }
 
 fn registration(config: &Config) -> Option<RegistrationSettings> {
@@ -359,38 +449,7 @@ async fn watch_clock(clock: Arc<dyn Clock>, backend: Backend, server: Arc<Author
     }
 }
 
+/// Longer than gateways keep an idle connection (nginx: 60 s), so that none asks on one that is being closed.
+const GATEWAY_KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
-
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|reason| StartError::Listen { address, reason })
-}
-
-fn local_address(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|reason| StartError::Listen { address, reason })
-}
-
-fn serve<F, T, B>(config: &Config, listener: TcpListener, app: F) -> Result<(ServerHandle, JoinHandle<std::io::Result<()>>), StartError>
-where
-    F: Fn() -> App<T> + Send + Clone + 'static,
-    T: actix_web::dev::ServiceFactory<
-            actix_web::dev::ServiceRequest,
-            Config = (),
-            Response = actix_web::dev::ServiceResponse<B>,
-            Error = actix_web::Error,
-            InitError = (),
-        > + 'static,
-    B: actix_web::body::MessageBody + 'static,
-{
-    let address = local_address(&listener, config.listen.public)?;
-    let server: Server = HttpServer::new(app)
-        .client_request_timeout(config.limits.head_timeout())
-        .keep_alive(Duration::from_secs(u64::from(config.limits.keep_alive_s)))
-        .max_connections(config.limits.max_connections)
-        .shutdown_timeout(u64::from(config.limits.shutdown_timeout_s))
-        .disable_signals()
-        .listen(listener)
-        .map_err(|reason| StartError::Listen { address, reason })?
-        .run();
-    let handle = server.handle();
-    Ok((handle, tokio::spawn(server)))
-}

@@ -1,4 +1,4 @@
-//! The bare server: HTTP, one ES256 verification, one ES256 signature.
+//! The bare server: HTTP, one ES256 verification, and with `POST` one ES256 signature.
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 
@@ -10,11 +10,13 @@ pub(crate) fn serve(address: &str) {
     let signatures = web::Data::new(Signatures::new());
     actix_web::rt::System::new()
         .block_on(async move {
-            HttpServer::new(move || App::new().app_data(signatures.clone()).route("/", web::post().to(answer)))
-                .workers(1)
-                .bind(address)?
-                .run()
-                .await
+            HttpServer::new(move || {
+                App::new().app_data(signatures.clone()).route("/", web::post().to(answer)).route("/", web::get().to(verify))
+            })
+            .workers(1)
+            .bind(address)?
+            .run()
+            .await
         })
         .expect("the bare server runs");
 }
@@ -22,4 +24,9 @@ pub(crate) fn serve(address: &str) {
 async fn answer(_body: web::Bytes, signatures: web::Data<Signatures>) -> HttpResponse {
     signatures.verify();
     HttpResponse::Ok().body(signatures.sign())
+}
+
+async fn verify(signatures: web::Data<Signatures>) -> HttpResponse {
+    signatures.verify();
+    HttpResponse::Ok().finish()
 }

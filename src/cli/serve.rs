@@ -15,7 +15,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let config = self.config.load()?;
-        start_log(config.log);
+        start_log(config.log)?;
         let running = crate::app::start(config).await.map_err(|error| CliError::Unusable(format!("the service can't start: {error}")))?;
         stop_asked().await?;
         tracing::info!("stopping");
@@ -24,12 +24,15 @@ impl Serve {
 }
 
 /// Writes the log to stderr, as the configuration says.
-pub(super) fn start_log(log: Log) {
+///
+/// # Errors
+/// Where the system gives no thread to write with.
+pub(super) fn start_log(log: Log) -> Result<(), CliError> {
     let format = match log.format {
         LogFormat::Text => logging::LogFormat::Text,
         LogFormat::Json => logging::LogFormat::Json,
     };
-    logging::start(format, log.level.name());
+    logging::start(format, log.level.name()).map_err(|error| CliError::Unusable(format!("the log can't be written: {error}")))
 }
 
 /// Resolves when the process is asked to stop.

@@ -11,6 +11,7 @@ mod base_url;
 mod details_type;
 mod error;
 mod file;
+mod listen;
 mod overlay;
 mod sections;
 #[cfg(test)]
@@ -19,11 +20,11 @@ mod validate;
 
 pub use base_url::{BaseUrl, MalformedBaseUrl};
 pub use error::ConfigError;
+pub use listen::{Gateway, Listen, Listener};
 pub use overlay::Flags;
 pub use sections::{
-    AuthorizationDetailsType, Authorize, ClientMetadataDocuments, Dpop, Durability, Interaction, Keys, Limits, Listen, Listener, Log,
-    LogFormat, LogLevel, Management, NoncePolicy, Profile, Registration, RegistrationMode, Resource, Store, StoreKind, Tokens, Topology,
-    TrustedIssuer, UpstreamAuthorization,
+    AuthorizationDetailsType, Authorize, ClientMetadataDocuments, Dpop, Durability, Interaction, Keys, Limits, Log, LogFormat, LogLevel,
+    Management, NoncePolicy, Profile, Registration, RegistrationMode, Resource, Store, StoreKind, Tokens, Topology, TrustedIssuer,
 };
 pub use validate::trusted_keys;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub listen: Listen,
     /// Who may use the management API.
     pub management: Management,
+    /// How API gateways show that they are ours.
+    pub gateway: Gateway,
     /// Where families, clients and used proofs are kept.
     pub store: Store,
     /// The service's own keys.
@@ -115,6 +118,7 @@ impl Default for Config {
             profile: Profile::default(),
             listen: Listen::default(),
             management: Management::default(),
+            gateway: Gateway::default(),
             store: Store::default(),
             keys: Keys::default(),
             dpop: Dpop::default(),

@@ -1,6 +1,5 @@
 //! The sections of the configuration, one type each.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use keybound_proofs::{Alg, AlgSet};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::config::BaseUrl;
-use crate::domain::{AuthMethod, ClientId, ClientMetadata, Scope};
+use crate::domain::{AuthMethod, ClientId, ClientMetadata, Scope, UpstreamAuthorization};
 use crate::keys::SigningAlg;
 use crate::secret::Secret;
 
@@ -21,50 +20,6 @@ pub enum Profile {
     Default,
     /// The FAPI 2.0 Security Profile over the RFCs.
     Fapi2,
-}
-
-/// `[listen]`: addresses as `IP:port`; port 0 takes a free one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Listen {
-    /// The OAuth endpoints. Default `127.0.0.1:8080`: a proxy that ends TLS stands before it.
-    pub public: SocketAddr,
-    /// Health and management. Default `127.0.0.1:8082`; another host than loopback needs `management.token`.
-    pub management: SocketAddr,
-    /// The verifier for API gateways. Default `"off"`.
-    pub gateway: Listener,
-    /// The same over gRPC. Default `"off"`.
-    pub gateway_grpc: Listener,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self {
-            public: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            management: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
-            gateway: Listener::Off,
-            gateway_grpc: Listener::Off,
-        }
-    }
-}
-
-/// A listener that may be switched off: `"off"` or an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Listener {
-    /// There is none.
-    #[default]
-    Off,
-    /// It listens here.
-    On(SocketAddr),
-}
-
-impl<'de> Deserialize<'de> for Listener {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "off" => Ok(Self::Off),
-            text => text.parse().map(Self::On).map_err(|_| D::Error::custom("expected \"off\" or IP:port")),
-        }
-    }
 }
 
 /// `[management]`.
@@ -85,7 +40,8 @@ pub struct Store {
     pub kind: StoreKind,
     /// The directory of the embedded store, and of the keys where `keys.path` is not set. Default `keybound-data` in the working directory.
     pub path: PathBuf,
-    /// Redis servers, as `redis://[[user]:password@]host[:port][/database]` or `unix:///path`. Default `["redis://127.0.0.1:6379"]`.
+    /// Redis servers, or sentinels, as
+    /// `redis://[[user]:password@]host[:port][/database]`, the same with `rediss` for TLS, or `unix:///path`. Default `["redis://127.0.0.1:6379"]`.
     pub urls: Vec<Secret<String>>,
     /// How the Redis servers stand to each other. Default `standalone`.
     pub topology: Topology,
@@ -280,16 +236,19 @@ pub struct Resource {
     pub id: String,
     /// Its public base URL, which clients may name as `resource` (RFC 8707).
     pub url: BaseUrl,
+    /// Other base URLs under which it is reached; a proof names the one that its request went to (HTU-09). Default none.
+    #[serde(default)]
+    pub aliases: Vec<BaseUrl>,
     /// The `aud` of its access tokens. Default `tokens.default_audience`.
     #[serde(default)]
     pub audience: Option<String>,
-    /// The scopes that belong to it: a token with one of them is for this resource. Default none.
+    /// The scopes that belong to it: a token with one of them is for this resource, and at the gateway a token needs one. Default none.
     #[serde(default, deserialize_with = "scopes")]
     pub scopes: Scope,
     /// When a proof at this resource needs a nonce. Default `dpop.nonce`.
     #[serde(default)]
     pub nonce: Option<NoncePolicy>,
-    /// How old a proof at this resource may be, in seconds. Default `dpop.proof_max_age_s`.
+    /// How old a proof at this resource may be, in seconds, 1 to 3600. Default `dpop.proof_max_age_s`.
     #[serde(default)]
     pub proof_max_age_s: Option<u32>,
     /// What the gateway sends on in `Authorization`. Default `keep`.
@@ -320,19 +279,6 @@ impl Resource {
             ..ClientMetadata::default()
         })
     }
-}
-
-/// What the gateway sends on in `Authorization`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UpstreamAuthorization {
-    /// What the client sent.
-    #[default]
-    Keep,
-    /// The access token as a bearer token.
-    Bearer,
-    /// A JWT of the gateway's own.
-    Jwt,
 }
 
 /// `[client_metadata_documents]`.
@@ -400,7 +346,7 @@ pub struct AuthorizationDetailsType {
     pub filter_by_locations: bool,
 }
 
-/// A `[[trusted_issuer]]` (RFC 8693).
+/// A `[[trusted_issuer]]`: its tokens may be exchanged (RFC 8693), and its access tokens for a `[[resource]]` count at the gateway.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedIssuer {

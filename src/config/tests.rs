@@ -2,7 +2,7 @@ use std::path::Path;
 
 use keybound_proofs::AlgSet;
 
-use super::{Config, ConfigError, Flags, Listener, NoncePolicy, Profile};
+use super::{Config, ConfigError, Flags, Listen, Listener, NoncePolicy, Profile};
 
 fn from_file(text: &str) -> Result<Config, ConfigError> {
     with(text, &[], &[])
@@ -29,7 +29,7 @@ fn the_printed_default_is_the_default() {
 
 #[test]
 fn the_printed_default_shows_every_key() {
-    let sections = ["", "listen.", "management.", "store.", "keys.", "dpop.", "tokens.", "client_metadata_documents."];
+    let sections = ["", "listen.", "management.", "store.", "keys.", "dpop.", "tokens.", "client_metadata_documents.", "gateway."];
     for section in sections.into_iter().chain(["interaction.", "authorize.", "limits.", "log."]) {
         let refused = said(with("", &[], &[(&format!("{section}no_such_key"), "1")]));
         let mut keys = refused.split('`').skip(3).step_by(2).peekable();
@@ -220,7 +220,7 @@ fn a_management_listener_that_others_can_reach_needs_a_token() {
 fn a_redis_store_needs_one_good_url_and_a_plain_prefix() {
     let redis = ("store.kind", "redis");
     for (key, good, bad) in [
-        ("store.urls", "redis://:secret@10.0.0.5:6379/2", "rediss://10.0.0.5"),
+        ("store.urls", "rediss://:secret@10.0.0.5:6379/2", "https://10.0.0.5"),
         ("store.urls", "unix:///run/redis.sock", "redis://a,redis://b"),
         ("store.urls", "redis://localhost", "localhost:6379"),
         ("store.key_prefix", "kb-1.a_b:", "kb*"),
@@ -287,23 +287,96 @@ fn resources_are_named_once_and_have_base_urls() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused_and_not_ignored() {
-    for (key, value) in [
-        ("listen.gateway", "127.0.0.1:8081"),
-        ("listen.gateway_grpc", "127.0.0.1:8083"),
-        ("store.topology", "sentinel"),
-        ("store.topology", "cluster"),
-        ("store.sentinel_master", "mymaster"),
-        ("store.durability", "strict"),
+    let refused = said(with("", &[], &[("store.topology", "cluster")]));
+    assert!(refused.starts_with("store.topology") && refused.contains("not supported yet"), "{refused}");
+}
+
+#[test]
+fn a_gateway_listener_is_an_address_a_socket_or_off() {
+    for (text, listener) in [
+        ("off", Listener::Off),
+        ("127.0.0.1:0", Listener::Tcp("127.0.0.1:0".parse().unwrap())),
+        ("unix:/run/keybound.sock", Listener::Unix("/run/keybound.sock".into())),
     ] {
-        let refused = said(with("", &[], &[(key, value)]));
-        assert!(refused.starts_with(key) && refused.contains("not supported yet"), "{refused}");
+        let config = with("", &[], &[("listen.gateway", text), ("listen.gateway_grpc", "off")]).unwrap();
+        assert_eq!((config.listen.gateway(), listener.to_string().as_str()), (listener, text));
     }
-    for member in ["nonce = \"off\"", "proof_max_age_s = 10", "upstream_authorization = \"jwt\""] {
-        let refused = said(from_file(&format!("[[resource]]\nid = \"a\"\nurl = \"https://api.example.com\"\n{member}\n")));
-        assert!(refused.starts_with("resource.0.") && refused.contains("not supported yet"), "{refused}");
+    assert_eq!(Config::default().listen.gateway(), Listener::Tcp(Listen::GATEWAY));
+    for text in ["", "on", "unix:", "8081", "localhost:8081"] {
+        assert!(said(with("", &[], &[("listen.gateway", text)])).contains("expected"), "{text}");
     }
-    let config = with("", &[], &[("listen.gateway", "off")]).unwrap();
-    assert_eq!(config.listen.gateway, Listener::Off);
+    for (gateway, grpc, refused) in [
+        ("127.0.0.1:8080", "off", Some("listen.gateway")),
+        ("127.0.0.1:8082", "off", Some("listen.gateway")),
+        ("127.0.0.1:9000", "127.0.0.1:9000", Some("listen.gateway_grpc")),
+        ("unix:/run/a", "unix:/run/a", Some("listen.gateway_grpc")),
+        ("127.0.0.1:0", "127.0.0.1:0", None),
+    ] {
+        let outcome = with("", &[], &[("listen.gateway", gateway), ("listen.gateway_grpc", grpc)]);
+        match refused {
+            Some(key) => assert!(said(outcome).starts_with(&format!("{key}: ")), "{gateway} {grpc}"),
+            None => assert!(outcome.is_ok()),
+        }
+    }
+}
+
+#[test]
+fn what_gateways_show_is_complete_and_can_not_be_guessed() {
+    for (section, refused) in [
+        ("key = \"0123456789abcdef\"", None),
+        ("key = \"0123456789abcde\"", Some("gateway.key")),
+        ("key = \"0123456789 abcdef\"", Some("gateway.key")),
+        ("tls_cert = \"a\"\ntls_key = \"b\"\nclient_ca = \"c\"", None),
+        ("tls_cert = \"a\"\ntls_key = \"b\"", None),
+        ("tls_cert = \"a\"", Some("gateway.tls_key")),
+        ("tls_key = \"a\"", Some("gateway.tls_key")),
+        ("client_ca = \"c\"", Some("gateway.client_ca")),
+    ] {
+        let outcome = from_file(&format!("[gateway]\n{section}\n"));
+        match refused {
+            Some(key) => assert!(said(outcome).starts_with(key), "{section}"),
+            None => assert!(outcome.is_ok(), "{section}"),
+        }
+    }
+}
+
+/// HTU-09
+#[test]
+fn what_a_resource_asks_for_at_the_gateway_has_bounds() {
+    let resource = |member: &str| from_file(&format!("[[resource]]\nid = \"a\"\nurl = \"https://api.example.com\"\n{member}\n"));
+    for good in [
+        "nonce = \"required\"",
+        "proof_max_age_s = 1",
+        "proof_max_age_s = 3600",
+        "upstream_authorization = \"jwt\"",
+        "aliases = [\"https://other.example.com/v1\"]",
+    ] {
+        assert!(resource(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "proof_max_age_s = 0",
+        "proof_max_age_s = 3601",
+        "aliases = [\"https://api.example.com\"]",
+        "aliases = [\"https://b.example.com\", \"https://b.example.com\"]",
+    ] {
+        assert!(said(resource(bad)).starts_with("resource.0."), "{bad}");
+    }
+    assert!(resource("upstream_authorization = \"none\"").is_err() && resource("aliases = [\"http://api.example.com\"]").is_err());
+}
+
+#[test]
+fn sentinels_are_named_with_what_they_watch() {
+    let store = |rest: &str| from_file(&format!("[store]\nkind = \"redis\"\n{rest}"));
+    let sentinels = "topology = \"sentinel\"\nurls = [\"redis://10.0.0.1:26379\", \"redis://10.0.0.2:26379\"]\n";
+    let config = store(&format!("{sentinels}sentinel_master = \"mymaster\"\ndurability = \"strict\"\nmin_replicas = 2\n")).unwrap();
+    assert_eq!((config.store.urls.len(), config.store.min_replicas), (2, 2));
+    assert!(said(store(sentinels)).starts_with("store.sentinel_master"));
+    assert!(said(store(&format!("{sentinels}sentinel_master = \"\"\n"))).starts_with("store.sentinel_master"));
+    assert!(said(store("sentinel_master = \"mymaster\"\n")).starts_with("store.sentinel_master"));
+    for urls in ["[]", "[\"unix:///run/redis.sock\"]"] {
+        let text = format!("topology = \"sentinel\"\nurls = {urls}\nsentinel_master = \"mymaster\"\n");
+        assert!(said(store(&text)).starts_with("store.urls"), "{urls}");
+    }
 }
 
 /// INT-01

@@ -7,9 +7,7 @@ use std::ops::RangeInclusive;
 use keybound_proofs::{AlgSet, Entropy};
 
 use crate::config::overlay::read_value;
-use crate::config::{
-    Config, ConfigError, Durability, Interaction, Listener, Profile, RegistrationMode, Resource, StoreKind, Topology, UpstreamAuthorization,
-};
+use crate::config::{Config, ConfigError, Gateway, Interaction, Listener, Profile, RegistrationMode, Resource, StoreKind, Topology};
 use crate::domain::client::{ClientKey, is_web_uri, parse_key_set};
 use crate::domain::{ClientId, DetailsTypes, FetchUrl};
 use crate::fetch::KeySets;
@@ -24,9 +22,11 @@ impl Config {
     pub(super) fn finish(mut self) -> Result<Self, ConfigError> {
         self.read_management_token()?;
         self.read_registration_token()?;
+        self.read_gateway_key()?;
         self.apply_profile()?;
         self.check_ranges()?;
         self.check_management()?;
+        self.check_gateway()?;
         self.check_store()?;
         self.check_clients()?;
         self.check_resources()?;
@@ -53,6 +53,15 @@ impl Config {
             return Err(invalid("registration.token_file", "give either `token` or `token_file`"));
         }
         self.registration.token = Some(Secret::new(read_value(path, "registration.token_file")?));
+        Ok(())
+    }
+
+    fn read_gateway_key(&mut self) -> Result<(), ConfigError> {
+        let Some(path) = &self.gateway.key_file else { return Ok(()) };
+        if self.gateway.key.is_some() {
+            return Err(invalid("gateway.key_file", "give either `key` or `key_file`"));
+        }
+        self.gateway.key = Some(Secret::new(read_value(path, "gateway.key_file")?));
         Ok(())
     }
 
@@ -126,6 +135,35 @@ impl Config {
         }
     }
 
+    fn check_gateway(&self) -> Result<(), ConfigError> {
+        let Gateway { key, tls_cert, tls_key, client_ca, .. } = &self.gateway;
+        if let Some(key) = key {
+            if key.expose().chars().count() < Self::MIN_TOKEN_LEN {
+                return Err(invalid("gateway.key", format!("must have at least {} characters", Self::MIN_TOKEN_LEN)));
+            }
+            if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(invalid("gateway.key", "must consist of visible ASCII characters without spaces"));
+            }
+        }
+        if tls_cert.is_some() != tls_key.is_some() {
+            return Err(invalid("gateway.tls_key", "`tls_cert` and `tls_key` belong together"));
+        }
+        if client_ca.is_some() && tls_cert.is_none() {
+            return Err(invalid("gateway.client_ca", "has a meaning with `tls_cert` and `tls_key` only"));
+        }
+        // Where nothing is set, a taken address is no error.
+        let gateway = self.listen.gateway.as_ref().unwrap_or(&Listener::Off);
+        let mut taken = vec![Listener::Tcp(self.listen.public), Listener::Tcp(self.listen.management)];
+        for (name, listener) in [("listen.gateway", gateway), ("listen.gateway_grpc", &self.listen.gateway_grpc)] {
+            let free = matches!(listener, Listener::Off) || matches!(listener, Listener::Tcp(address) if address.port() == 0);
+            if !free && taken.contains(listener) {
+                return Err(invalid(name, "must be another address than those of the other listeners"));
+            }
+            taken.push(listener.clone());
+        }
+        Ok(())
+    }
+
     fn check_store(&self) -> Result<(), ConfigError> {
         if self.store.path.as_os_str().is_empty() {
             return Err(invalid("store.path", "must not be empty"));
@@ -133,11 +171,21 @@ impl Config {
         if self.store.kind == StoreKind::Embedded {
             return Ok(());
         }
+        let sentinel = self.store.topology == Topology::Sentinel;
         if self.store.urls.len() != 1 && self.store.topology == Topology::Standalone {
             return Err(invalid("store.urls", "must name exactly one server for the standalone topology"));
         }
-        if !self.store.urls.iter().all(|url| ["redis://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme))) {
-            return Err(invalid("store.urls", "each must begin with redis:// or unix:// (TLS is not supported yet)"));
+        if sentinel && (self.store.urls.is_empty() || self.store.urls.iter().any(|url| url.expose().starts_with("unix://"))) {
+            return Err(invalid("store.urls", "must name the sentinels as redis://host:port for the sentinel topology"));
+        }
+        match &self.store.sentinel_master {
+            None if sentinel => return Err(invalid("store.sentinel_master", "must be the name of the primary that the sentinels watch")),
+            Some(_) if !sentinel => return Err(invalid("store.sentinel_master", "belongs to the sentinel topology")),
+            Some(name) if name.is_empty() => return Err(invalid("store.sentinel_master", "must not be empty")),
+            _ => {}
+        }
+        if !self.store.urls.iter().all(|url| ["redis://", "rediss://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme))) {
+            return Err(invalid("store.urls", "each must begin with redis://, rediss:// or unix://"));
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         if !self.store.key_prefix.bytes().all(plain) || self.store.key_prefix.len() > 32 {
@@ -175,11 +223,16 @@ impl Config {
             if !urls.insert(resource.url.as_str()) {
                 return Err(invalid(key("url"), "is used by another resource too"));
             }
+            if !resource.aliases.iter().all(|alias| urls.insert(alias.as_str())) {
+                return Err(invalid(key("aliases"), "name a URL that is used already"));
+            }
+            if let Some(seconds) = resource.proof_max_age_s {
+                within(&key("proof_max_age_s"), seconds, 1..=3600)?;
+            }
             if resource.audience.as_ref().is_some_and(String::is_empty) {
                 return Err(invalid(key("audience"), "must not be empty"));
             }
             self.check_credentials(resource, key)?;
-            check_resource_supported(resource, key)?;
         }
         Ok(())
     }
@@ -274,15 +327,8 @@ impl Config {
 
     /// Nothing that was asked for is silently left out.
     fn check_supported(&self) -> Result<(), ConfigError> {
-        let Self { listen, store, .. } = self;
-        let wanted = [
-            (listen.gateway != Listener::Off, "listen.gateway", "the gateway listener"),
-            (listen.gateway_grpc != Listener::Off, "listen.gateway_grpc", "the gateway listener for gRPC"),
-            (store.topology == Topology::Sentinel, "store.topology", "Redis Sentinel"),
-            (store.topology == Topology::Cluster, "store.topology", "Redis Cluster"),
-            (store.sentinel_master.is_some(), "store.sentinel_master", "Redis Sentinel"),
-            (store.durability == Durability::Strict, "store.durability", "strict durability"),
-        ];
+        let store = &self.store;
+        let wanted = [(store.topology == Topology::Cluster, "store.topology", "Redis Cluster")];
         match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
             Some((_, key, feature)) => Err(ConfigError::NotSupportedYet { key: key.to_owned(), feature }),
             None => Ok(()),
@@ -307,18 +353,6 @@ struct NoEntropy;
 impl Entropy for NoEntropy {
     fn fill(&mut self, buffer: &mut [u8]) {
         buffer.fill(0);
-    }
-}
-
-fn check_resource_supported(resource: &Resource, key: impl Fn(&str) -> String) -> Result<(), ConfigError> {
-    let wanted = [
-        (resource.nonce.is_some(), "nonce", "the gateway"),
-        (resource.proof_max_age_s.is_some(), "proof_max_age_s", "the gateway"),
-        (resource.upstream_authorization != UpstreamAuthorization::Keep, "upstream_authorization", "the gateway"),
-    ];
-    match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
-        Some((_, name, feature)) => Err(ConfigError::NotSupportedYet { key: key(name), feature }),
-        None => Ok(()),
     }
 }
 

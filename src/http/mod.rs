@@ -17,6 +17,7 @@ mod cors;
 pub mod error;
 pub mod error_page;
 pub mod form;
+pub mod gateway;
 pub mod introspect;
 pub mod jwks;
 pub mod management;

@@ -108,7 +108,7 @@ impl AuthorizationServer {
 
 /// Scheme and token of the one `Authorization` line; `None` where there is no line, or another scheme: then nothing was presented
 /// that this resource knows.
-fn read_authorization<'a>(lines: &[&'a [u8]]) -> Result<Option<(Scheme, &'a str)>, AccessError> {
+pub(super) fn read_authorization<'a>(lines: &[&'a [u8]]) -> Result<Option<(Scheme, &'a str)>, AccessError> {
     let line = match lines {
         [] => return Ok(None),
         [line] => *line,

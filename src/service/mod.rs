@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keybound_proofs::{Epoch, Ledger, LedgerError, NonceRole, NonceRule, Nonces, ProofPolicy, Realm, UnixTime};
+use keybound_proofs::{Epoch, LedgerError, NonceRole, NonceRule, Nonces, ProofPolicy, Realm, UnixTime};
 
 use crate::clock::Clock;
 use crate::domain::DetailsTypes;
+use crate::domain::guarded::GuardedResources;
 use crate::domain::resource::Resources;
 use crate::keys::Keys;
-use crate::store::{Ephemerals, Families, StoreHealth};
-use crate::telemetry::Events;
+use crate::store::{Ephemerals, Families, ReplayLedger, StoreHealth};
+use crate::telemetry::{Counters, Events};
 
 pub mod access;
 pub mod access_token;
@@ -26,6 +27,7 @@ pub mod code;
 mod cookie_clients;
 pub mod entitlement;
 pub mod error;
+pub mod explain;
 pub mod grants;
 pub(crate) mod handle;
 pub mod id_token;
@@ -45,7 +47,9 @@ mod request_object;
 pub mod revoke;
 pub mod token_exchange;
 pub mod trusted_issuers;
+pub mod upstream;
 pub mod userinfo;
+pub mod verify;
 pub mod verify_token;
 
 pub use error::TokenError;
@@ -58,6 +62,7 @@ use introspectors::ResourceCredentials;
 use refresh_token::RefreshTokens;
 use registration::RegistrationSettings;
 use trusted_issuers::TrustedIssuers;
+use verify::ForeignTokens;
 use verify_token::VerifiedTokens;
 
 /// The authorization server: everything a use case needs, wired once.
@@ -77,7 +82,7 @@ pub struct AuthorizationServer {
     /// Refresh token families.
     pub families: Arc<dyn Families>,
     /// Remembers used proofs.
-    pub ledger: Arc<dyn Ledger>,
+    pub ledger: Arc<dyn ReplayLedger>,
     /// Sign-ins under way, codes, pushed requests.
     pub ephemerals: Arc<dyn Ephemerals>,
     /// Tells whether the store works.
@@ -110,8 +115,14 @@ pub struct AuthorizationServer {
     pub fapi2: bool,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// The resources that gateways guard.
+    pub guarded: GuardedResources,
+    /// Access tokens of others whose signature was checked before.
+    pub foreign_tokens: ForeignTokens,
     /// Security events.
     pub events: Events,
+    /// Counts.
+    pub counters: Counters,
 }
 
 /// How long tokens live.

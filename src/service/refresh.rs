@@ -97,12 +97,14 @@ impl AuthorizationServer {
     /// Moves the family and records that it moved, whatever becomes of the proof that is spent beside it.
     async fn advance(&self, request: &Advance) -> Result<Advanced, TokenError> {
         let advanced = self.families.advance(request).await?;
-        let (grant_id, client_id) = (request.family.to_string(), request.client_id.clone());
+        let named = || (request.family.to_string(), request.client_id.clone());
         match &advanced {
             Advanced::Rotated(Family { generation, .. }) => {
+                let (grant_id, client_id) = named();
                 self.events.record(Event::RefreshRotated { grant_id, client_id, generation: generation.0 }, request.now);
             }
             Advanced::RolledForward(Family { generation, .. }) => {
+                let (grant_id, client_id) = named();
                 self.events.record(Event::StoreRegression { grant_id, client_id, generation: generation.0 }, request.now);
             }
             Advanced::Rebound(family) => self.events.record(Event::key_changed(family, request.jkt), request.now),
@@ -149,8 +151,7 @@ impl AuthorizationServer {
         fresh: Option<&FreshProof>,
     ) -> Result<Family, TokenError> {
         let now = request.now;
-        let grant_id = request.family.to_string();
-        let client_id = request.client_id.clone();
+        let named = || (request.family.to_string(), request.client_id.clone());
         match advanced {
             Advanced::Rotated(family)
             | Advanced::RolledForward(family)
@@ -161,6 +162,7 @@ impl AuthorizationServer {
                 if client.refresh_reuse() == RefreshReuse::Revoke && made_after_rotation(fresh, &family) {
                     self.revoke_family(&family, RevokeReason::Reuse, now).await?;
                 } else {
+                    let (grant_id, client_id) = named();
                     self.events.record(Event::ReuseRefused { grant_id, client_id }, now);
                 }
                 Err(TokenError::InvalidGrant)
@@ -171,6 +173,7 @@ impl AuthorizationServer {
             }
             Advanced::Refused(refusal) => {
                 if refusal == Refusal::OtherKey {
+                    let (grant_id, client_id) = named();
                     let jkt = request.jkt.map(|jkt| jkt.to_string());
                     self.events.record(Event::RefreshKeyMismatch { grant_id, client_id, jkt }, now);
                 }

@@ -10,6 +10,7 @@ use crate::domain::{AuthorizationDetails, ClientId, Scope};
 use crate::fetch::{FetchError, KeySets, KeySource};
 use crate::service::jwt::{JwtError, UnverifiedJwt};
 use crate::service::party_token::{PartyBinding, PartyToken};
+use crate::service::verify_token::{AccessTokenClaims, InvalidAccessToken};
 
 /// One trusted issuer, as the operator described it.
 #[derive(Clone, Debug)]
@@ -62,11 +63,59 @@ impl TrustedIssuers {
             return Err(JwtError::Algorithm.into());
         }
         let read = trusted.read(&jwt, now)?;
-        let candidates = self.key_sets.candidates(&trusted.keys, jwt.alg, jwt.kid.as_deref(), now).await?;
-        if !candidates.iter().any(|key| key.verify(jwt.signing_input(), jwt.signature()).is_ok()) {
-            return Err(ForeignTokenError::Signature);
-        }
+        self.verify_signature(trusted, &jwt, now).await?;
         Ok(read)
+    }
+
+    /// Whether there is any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Verifies an access token of a trusted issuer that is presented to one of our resources: an RFC 9068 token, with every claim that
+    /// it must have. A `grant_id` in it means nothing here.
+    ///
+    /// NOT checked: the audience, whether the issuer has revoked it, and who presents it.
+    ///
+    /// # Errors
+    /// [`ForeignTokenError`].
+    pub(super) async fn verify_access_token(&self, token: &str, now: UnixTime) -> Result<ForeignAccessToken, ForeignTokenError> {
+        let jwt = UnverifiedJwt::parse(token)?;
+        let trusted = jwt.text("iss")?.and_then(|issuer| self.by_name.get(issuer)).ok_or(ForeignTokenError::Issuer)?;
+        if self.fapi2 && !jwt.alg.is_fapi2() {
+            return Err(JwtError::Algorithm.into());
+        }
+        if !jwt.typ.as_deref().is_some_and(|typ| TYPES[..2].iter().any(|known| typ.eq_ignore_ascii_case(known))) {
+            return Err(ForeignTokenError::Type);
+        }
+        let claims = trusted.read_access_token(&jwt, now)?;
+        self.verify_signature(trusted, &jwt, now).await?;
+        Ok(ForeignAccessToken { issuer: trusted.issuer.clone(), claims })
+    }
+
+    async fn verify_signature(&self, trusted: &TrustedIssuer, jwt: &UnverifiedJwt<'_>, now: UnixTime) -> Result<(), ForeignTokenError> {
+        let candidates = self.key_sets.candidates(&trusted.keys, jwt.alg, jwt.kid.as_deref(), now).await?;
+        let genuine = candidates.iter().any(|key| key.verify(jwt.signing_input(), jwt.signature()).is_ok());
+        if genuine { Ok(()) } else { Err(ForeignTokenError::Signature) }
+    }
+}
+
+/// What an access token of a trusted issuer says. Only [`TrustedIssuers::verify_access_token`] makes one.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct ForeignAccessToken {
+    issuer: String,
+    claims: AccessTokenClaims,
+}
+
+impl ForeignAccessToken {
+    /// Who issued it.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// What it says.
+    pub(super) const fn claims(&self) -> &AccessTokenClaims {
+        &self.claims
     }
 }
 
@@ -122,6 +171,32 @@ impl TrustedIssuer {
     }
 }
 
+impl TrustedIssuer {
+    /// An access token for a resource, its signature apart.
+    fn read_access_token(&self, jwt: &UnverifiedJwt<'_>, now: UnixTime) -> Result<AccessTokenClaims, ForeignTokenError> {
+        if jwt.time("exp")?.is_some_and(|expires| now >= expires) {
+            return Err(ForeignTokenError::Expired);
+        }
+        if [jwt.time("nbf")?, jwt.time("iat")?].into_iter().flatten().any(|time| time > now.plus(CLOCK_SKEW)) {
+            return Err(ForeignTokenError::NotYetValid);
+        }
+        let mut payload = jwt.claims.clone();
+        // A time may have a fraction; a token is then good for less than a second less.
+        for name in ["exp", "iat", "auth_time"] {
+            if let Some(time) = jwt.time(name)? {
+                payload.insert(name.to_owned(), Value::from(time.as_secs()));
+            }
+        }
+        let sub = payload.get(&self.subject_claim).and_then(Value::as_str).filter(|sub| (1..=MAX_SUBJECT_BYTES).contains(&sub.len()));
+        let sub = sub.ok_or(ForeignTokenError::Subject)?.to_owned();
+        payload.insert("sub".to_owned(), Value::from(sub));
+        let scope = jwt.scope()?.unwrap_or_else(|| self.default_scope.clone());
+        payload.insert("scope".to_owned(), Value::from(scope.to_string()));
+        payload.remove("grant_id");
+        AccessTokenClaims::read(&payload).map_err(ForeignTokenError::Claims)
+    }
+}
+
 fn object(jwt: &UnverifiedJwt<'_>, name: &'static str) -> Result<Option<Map<String, Value>>, JwtError> {
     match jwt.claims.get(name) {
         None => Ok(None),
@@ -170,6 +245,9 @@ pub enum ForeignTokenError {
     /// It names no subject.
     #[error("its subject claim is not a string of 1 to 256 bytes")]
     Subject,
+    /// It is no access token of RFC 9068.
+    #[error(transparent)]
+    Claims(InvalidAccessToken),
     /// No key of the issuer verifies it.
     #[error("no key of its issuer verifies the signature")]
     Signature,
@@ -178,7 +256,7 @@ pub enum ForeignTokenError {
     Keys(#[from] FetchError),
 }
 
-/// RFC 9068, and what issuers wrote before it.
+/// RFC 9068 first, and what issuers wrote before it.
 const TYPES: [&str; 4] = ["at+jwt", "application/at+jwt", "JWT", "application/jwt"];
 
 /// As for client assertions.
@@ -289,6 +367,42 @@ mod tests {
         for (name, value) in [("exp", json!(1_700_000_001)), ("nbf", json!(1_700_000_010)), ("sub", json!("x".repeat(256)))] {
             assert!(fixture.with(name, value.clone()).await.is_ok(), "{name} {value}");
         }
+    }
+
+    /// AT-01, AT-02, CNF-02
+    #[tokio::test]
+    async fn at_a_resource_only_a_whole_access_token_counts() {
+        let fixture = Fixture::new();
+        let at = json!({"alg": "ES256", "typ": "at+jwt"});
+        let mut whole = claims();
+        for (name, value) in [("client_id", json!("app")), ("jti", json!("1")), ("iat", json!(1_699_999_999.5)), ("grant_id", json!("x"))] {
+            whole[name] = value;
+        }
+        let verify = async |header: &Value, claims: &Value| {
+            fixture.issuers.verify_access_token(&fixture.token(header.clone(), claims.clone()), NOW).await
+        };
+        let read = verify(&at, &whole).await.unwrap();
+        assert_eq!((read.issuer(), read.claims().sub.as_str(), read.claims().grant_id), (ISSUER, "alice", None));
+        assert_eq!(read.claims().iat, UnixTime::from_secs(1_699_999_999));
+        for typ in ["JWT", "application/jwt", "dpop+jwt", "id_token"] {
+            assert_eq!(verify(&json!({"alg": "ES256", "typ": typ}), &whole).await, Err(ForeignTokenError::Type), "{typ}");
+        }
+        assert_eq!(verify(&json!({"alg": "ES256"}), &whole).await, Err(ForeignTokenError::Type));
+        for name in ["iss", "exp", "aud", "sub", "client_id", "jti", "iat"] {
+            let mut part = whole.clone();
+            part.as_object_mut().unwrap().remove(name);
+            assert!(verify(&at, &part).await.is_err(), "{name}");
+        }
+        let edited = |name: &str, value: Value| {
+            let mut edited = whole.clone();
+            edited[name] = value;
+            edited
+        };
+        assert_eq!(verify(&at, &edited("exp", json!(1_700_000_000))).await, Err(ForeignTokenError::Expired));
+        assert!(verify(&at, &edited("exp", json!(1_700_000_001))).await.is_ok());
+        assert_eq!(verify(&at, &edited("nbf", json!(1_700_000_011))).await, Err(ForeignTokenError::NotYetValid));
+        assert!(verify(&at, &edited("cnf", json!({"x5t#S256": "x"}))).await.is_err());
+        assert_eq!(Fixture::new().issuers.verify_access_token(&fixture.token(at, whole), NOW).await, Err(ForeignTokenError::Signature));
     }
 
     #[tokio::test]

@@ -148,6 +148,14 @@ impl AuthorizationServer {
     /// [`AccessTokenError`].
     pub async fn live_access_token(&self, token: &str, now: UnixTime) -> Result<LiveAccessToken, AccessTokenError> {
         let claims = self.verify_access_token(token, now).await?;
+        self.still_live(claims, now).await
+    }
+
+    /// Asks the store, each time, whether a verified access token still counts: a revocation on any node shows at once.
+    ///
+    /// # Errors
+    /// [`AccessTokenError::Ended`], [`AccessTokenError::Store`].
+    pub(super) async fn still_live(&self, claims: Arc<VerifiedAccessToken>, now: UnixTime) -> Result<LiveAccessToken, AccessTokenError> {
         let family = match claims.grant_id {
             None => None,
             Some(id) => {
@@ -180,10 +188,10 @@ impl AuthorizationServer {
         if !member("typ").is_some_and(|typ| TYPES.iter().any(|known| typ.eq_ignore_ascii_case(known))) {
             return Err(InvalidAccessToken::Type);
         }
-        let (Some(alg), Some(kid)) = (member("alg"), member("kid")) else { return Err(InvalidAccessToken::Signature) };
         if payload.get("iss").and_then(Value::as_str) != Some(self.issuer.as_str()) {
             return Err(InvalidAccessToken::Issuer);
         }
+        let (Some(alg), Some(kid)) = (member("alg"), member("kid")) else { return Err(InvalidAccessToken::Signature) };
         let claims = AccessTokenClaims::read(&payload)?;
         if now >= claims.exp {
             return Err(InvalidAccessToken::Expired);
@@ -199,8 +207,15 @@ pub(super) fn revocation_of(claims: &AccessTokenClaims) -> EphemeralName {
 }
 
 impl AccessTokenClaims {
+    /// The private claim of a JWT that was made for a service behind a gateway. Whoever gets it may use it there as a bearer token, and
+    /// so nothing here may take it for an access token.
+    pub(super) const FOR_UPSTREAM: &'static str = "keybound_upstream";
+
     /// From the payload of a token, `iss` apart.
-    fn read(payload: &Map<String, Value>) -> Result<Self, InvalidAccessToken> {
+    pub(super) fn read(payload: &Map<String, Value>) -> Result<Self, InvalidAccessToken> {
+        if payload.contains_key(Self::FOR_UPSTREAM) {
+            return Err(InvalidAccessToken::Type);
+        }
         let audience = match payload.get("aud") {
             Some(Value::String(one)) => vec![one.clone()],
             Some(Value::Array(many)) if !many.is_empty() => {
@@ -388,6 +403,13 @@ mod tests {
         ] {
             assert!(read_with(name, Some(good)).is_ok(), "{name}");
             assert_eq!(read_with(name, Some(bad)), Err(InvalidAccessToken::Claim(name)));
+        }
+    }
+
+    #[test]
+    fn what_was_made_for_a_service_behind_a_gateway_is_no_access_token_here() {
+        for value in [json!(true), json!(false), json!(null)] {
+            assert_eq!(read_with(AccessTokenClaims::FOR_UPSTREAM, Some(value)), Err(InvalidAccessToken::Type));
         }
     }
 }

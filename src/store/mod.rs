@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keybound_proofs::{Jkt, UnixTime};
+use keybound_proofs::{Claim, ClaimFuture, Jkt, Ledger, UnixTime};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Advance, Advanced, ClientId, Family, FamilyId, RevokeReason};
@@ -183,6 +183,16 @@ impl EphemeralName {
         digest.copy_from_slice(&hash[..16]);
         Self { kind, digest }
     }
+}
+
+/// The replay ledger of a service that also answers for others whether a proof was used.
+pub trait ReplayLedger: Ledger {
+    /// Tells what [`Ledger::claim`] would answer at this moment, and records nothing: an answer of "first" is no permission, since
+    /// another may claim the same key in the next moment.
+    ///
+    /// # Errors
+    /// As [`Ledger::claim`], but for a full ledger.
+    fn recall<'a>(&'a self, claim: &'a Claim, now: UnixTime) -> ClaimFuture<'a>;
 }
 
 /// Whether the store can be used, for `/readyz`.

@@ -90,6 +90,13 @@ pub enum Event {
         /// The thumbprint of its key.
         jkt: String,
     },
+    /// An API gateway asked in a way that can't be answered: its configuration is wrong, or it is none of ours.
+    GatewayMisconfigured {
+        /// How it asked.
+        dialect: &'static str,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// A client was registered or replaced.
     ClientStored {
         /// The client.

@@ -95,7 +95,7 @@ async fn a_chunked_body_is_the_same_request(store: Store) {
 
 /// JOSE-19, SEC-05: neither secret, token, proof nor jti reaches the log (A2), whatever is refused.
 async fn nothing_secret_is_logged(store: Store) {
-    let service = start_with(store, Settings::default().with("log.level", "debug")).await;
+    let mut service = start_with(store, Settings::default().with("log.level", "debug")).await;
     let mut secrets = vec![keybound_testkit::service::SECRET.to_owned(), keybound_testkit::service::MANAGEMENT_TOKEN.to_owned()];
     for client in ["spa", "web", "poster", "signer"] {
         let mut session = service.session(client).await;
@@ -113,7 +113,10 @@ async fn nothing_secret_is_logged(store: Store) {
         session.refresh().set("refresh_token", "kbr_wrong-refresh-token").send(&service).await.invalid_grant();
         secrets.push("kbr_wrong-refresh-token".to_owned());
     }
+    // Everything has been written when it has stopped.
+    assert!(service.stop().await);
     let log = service.log();
+    assert!(log.contains("refresh_rotated"), "{log}");
     for secret in secrets {
         assert!(!log.contains(&secret), "{secret} is in the log");
     }

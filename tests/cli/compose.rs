@@ -67,7 +67,7 @@ fn scalar(text: &str) -> String {
 fn the_compose_file_has_a_health_check_for_each_service() {
     let file = parse(&repository_file("docker-compose.yml"));
     let Node::Map(services) = file.at("services") else { panic!("services is no mapping") };
-    assert_eq!(services.keys().collect::<Vec<_>>(), ["keybound", "redis"]);
+    assert_eq!(services.keys().collect::<Vec<_>>(), ["api", "keybound", "nginx", "redis"]);
     for (name, service) in services {
         let Node::Scalar(test) = service.at("healthcheck").at("test") else { panic!("{name} has no health check") };
         assert!(test.starts_with('['), "{name}: {test}");
@@ -94,6 +94,24 @@ fn the_environment_of_the_compose_file_is_a_good_configuration() {
         let value = if value.starts_with("${") { "a-token-of-the-operator" } else { value };
         (name.clone(), value.to_owned())
     });
-    let config = Config::load(None, variables, &Flags::default()).unwrap();
+    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/compose/keybound.toml");
+    let config = Config::load(Some(&beside), variables, &Flags::default()).unwrap();
+    let gateway = config.listen.gateway().to_string();
+    assert_eq!(gateway, "127.0.0.1:8081", "what nginx asks, inside the container's network");
     assert!(config.listen.management.ip().is_loopback(), "the management listener stays inside the container");
+}
+
+#[test]
+fn every_file_that_the_compose_file_mounts_is_there() {
+    let file = parse(&repository_file("docker-compose.yml"));
+    let Node::Map(services) = file.at("services") else { panic!("services is no mapping") };
+    let mut seen = 0;
+    for (name, service) in services {
+        let Node::List(volumes) = service.at("volumes") else { panic!("{name} has no volumes") };
+        for source in volumes.iter().filter_map(|volume| volume.strip_prefix("./")).filter_map(|volume| volume.split(':').next()) {
+            assert!(!repository_file(source).is_empty(), "{name} mounts {source}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 6);
 }

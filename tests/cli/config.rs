@@ -36,8 +36,8 @@ fn environment_and_flags_reach_the_configuration() {
 
 #[test]
 fn what_is_not_supported_yet_is_refused() {
-    let said = run(["config", "check", "--set", "store.durability=strict"]).fails_with(2);
-    assert!(said.contains("store.durability") && said.contains("not supported yet"), "{said}");
+    let said = run(["config", "check", "--set", "store.topology=cluster"]).fails_with(2);
+    assert!(said.contains("store.topology") && said.contains("not supported yet"), "{said}");
 }
 
 #[test]

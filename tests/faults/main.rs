@@ -2,6 +2,7 @@
 
 mod capacity;
 mod crashes;
+mod failover;
 mod nodes;
 mod outages;
 mod restarts;

@@ -1,6 +1,10 @@
 //! Two nodes on one Redis.
 
-use keybound_testkit::{Fleet, Key, Request, Settings, Store};
+use std::time::Duration;
+
+use keybound_testkit::service::SECRET;
+use keybound_testkit::time::Stopwatch;
+use keybound_testkit::{Client, Dialect, Fleet, Judged, Key, Request, Service, Settings, Store, Verify};
 use serde_json::json;
 
 use crate::{start, start_with};
@@ -66,4 +70,63 @@ async fn two_nodes_are_one_service() {
     assert_eq!(first.manage("POST", "/admin/clients", Some(late)).await.status, 201);
     let grant = json!({"client_id": "late", "sub": "alice", "scope": "accounts", "jkt": key.jkt()});
     assert_eq!(second.manage("POST", "/admin/grants", Some(grant)).await.status, 201);
+}
+
+/// A caller of `accounts-api`: its token, its key and its grant.
+async fn caller(service: &Service) -> (String, Key, String) {
+    let session = service.session("spa").await;
+    let tokens = session.refresh().send(service).await.tokens();
+    (tokens["access_token"].as_str().expect("a token").to_owned(), session.key, session.grant_id)
+}
+
+const API: &str = "https://api.example.test/accounts/1";
+
+/// SEC-03, SEC-07: 64 copies of one call at two gateways, half of them at each node, in three dialects: exactly one passes (R1).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_let_one_of_64_copies_of_a_call_pass() {
+    let first = start(Store::Redis).await;
+    let second = first.second_node().await;
+    let (token, key, _) = caller(&first).await;
+    let mut fleet = Fleet::open(&[first.gateway, second.gateway], 32).await;
+    for round in 0..50 {
+        let call = Verify::good("GET", API, &token, &key);
+        let copies = (0..64).map(|copy| call.request(Dialect::HTTP[(round + copy) % 3])).collect();
+        let mut passed = 0;
+        for answer in fleet.volley(copies).await {
+            let judged = Judged::of_status(&answer.expect("an answer"));
+            if judged.status == 200 {
+                passed += 1;
+            } else {
+                judged.refused(401, "invalid_dpop_proof");
+            }
+        }
+        assert_eq!(passed, 1, "round {round}");
+    }
+}
+
+/// RS-12: a revocation on one node is seen by the next call at the other, and well within a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_is_seen_at_the_gateway_of_the_other_node() {
+    let first = start(Store::Redis).await;
+    let second = first.second_node().await;
+    for dialect in Dialect::ALL {
+        let (token, key, grant_id) = caller(&first).await;
+        let call = || Verify::good("GET", API, &token, &key);
+        for node in [&first, &second] {
+            call().ask(dialect, node).await.passes();
+        }
+        let watch = Stopwatch::start();
+        assert!(matches!(first.revoke(&grant_id).await.status, 200 | 204));
+        call().ask(dialect, &second).await.refused(401, "invalid_token");
+        assert!(watch.elapsed() < Duration::from_secs(1), "{:?}", watch.elapsed());
+    }
+    // The token of a client on its own behalf can be revoked alone.
+    let key = Key::es256();
+    let web = Client::known("web");
+    let answer = web.credentials_call(&key, first.issuer()).set("scope", "accounts").send(&first).await.tokens();
+    let token = answer["access_token"].as_str().expect("a token");
+    Verify::good("GET", API, token, &key).ask(Dialect::Nginx, &second).await.passes();
+    let revoke = Request::new("POST", "/oauth/revoke").header("Authorization", web.basic(SECRET)).form(&[("token", token)]);
+    assert_eq!(first.send(&revoke).await.status, 200);
+    Verify::good("GET", API, token, &key).ask(Dialect::Nginx, &second).await.refused(401, "invalid_token");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keybound_testkit::redis::RedisServer;
 use keybound_testkit::time::Stopwatch;
-use keybound_testkit::{Answer, Client, Endpoint, Key, Service, Session, Settings, time};
+use keybound_testkit::{Answer, Client, Dialect, Endpoint, Key, Service, Session, Settings, Verify, time};
 
 /// A service on a Redis of its own that writes every change to disk before it answers.
 async fn start_on_own_redis() -> (Service, Arc<RedisServer>) {
@@ -22,7 +22,7 @@ fn unavailable(answer: &Answer, took: Duration) {
     assert!(took < Duration::from_millis(2500), "the refusal took {took:?}");
 }
 
-async fn until_ready(service: &Service) {
+pub(crate) async fn until_ready(service: &Service) {
     let watch = Stopwatch::start();
     while !service.ready().await {
         assert!(watch.elapsed() < Duration::from_secs(15), "never ready again:\n{}", service.log());
@@ -32,7 +32,7 @@ async fn until_ready(service: &Service) {
 
 /// L1: refreshes with a current nonce, within three tries. A client that signs assertions may be asked to come again once: what it signed
 /// in the very second in which the epoch began could have been used before.
-async fn refresh_with_nonce(service: &Service, session: &mut Session) {
+pub(crate) async fn refresh_with_nonce(service: &Service, session: &mut Session) {
     let nonce = service.nonce().await;
     for _ in 0..2 {
         let answer = session.refresh().prove_with_nonce(&session.key, &nonce).send(service).await;
@@ -153,4 +153,39 @@ async fn a_redis_that_may_evict_is_refused() {
     assert!(log.contains("noeviction"), "the refusal says what to change: {log}");
     redis.config_set("maxmemory-policy", "noeviction").await;
     service.restart().await;
+}
+
+/// SEC-08, R4: a gateway is never told to let a call pass that can't be judged, nor that the client is at fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_is_away_no_call_passes_a_gateway() {
+    let (service, redis) = start_on_own_redis().await;
+    let session = service.session("spa").await;
+    let tokens = session.refresh().send(&service).await.tokens();
+    let token = tokens["access_token"].as_str().expect("a token");
+    let call = || Verify::good("GET", "https://api.example.test/accounts/1", token, &session.key);
+    let before = call();
+    before.ask(Dialect::Nginx, &service).await.passes();
+    redis.kill();
+    for dialect in Dialect::ALL {
+        let watch = Stopwatch::start();
+        call().ask(dialect, &service).await.refused(503, "temporarily_unavailable");
+        assert!(watch.elapsed() < Duration::from_millis(2500), "{:?}", watch.elapsed());
+        for replay in ["check", "none"] {
+            call().member("replay", replay).ask(Dialect::Json, &service).await.refused(503, "temporarily_unavailable");
+        }
+        // What needs no store to be refused is refused.
+        Verify::new("GET", "https://api.example.test/accounts/1").ask(dialect, &service).await.refused(401, "");
+        Verify::new("GET", "https://other.example.test/").ask(dialect, &service).await.refused(403, "invalid_target");
+    }
+    let answer = service.ask_gateway(&call().request(Dialect::Nginx)).await;
+    assert_eq!((answer.status, answer.header("Retry-After")), (503, Some("1")), "{answer}");
+    redis.restart().await;
+    until_ready(&service).await;
+    // A proof from before needs a nonce now (R5), and with one the same token goes on to work.
+    for stale in [before, call()] {
+        stale.ask(Dialect::Nginx, &service).await.refused(401, "use_dpop_nonce");
+    }
+    let nonce = call().ask(Dialect::Nginx, &service).await.nonce.expect("a nonce");
+    let proof = Verify::proof_for("GET", "https://api.example.test/accounts/1", token, &session.key).nonce(&nonce).sign(&session.key);
+    Verify::new("GET", "https://api.example.test/accounts/1").token(token).proof(proof).ask(Dialect::Nginx, &service).await.passes();
 }

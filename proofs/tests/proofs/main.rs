@@ -4,6 +4,7 @@ mod claims;
 mod differential;
 mod header;
 mod htu;
+mod htu_pairs;
 mod jwk;
 mod known_answers;
 mod nonce;

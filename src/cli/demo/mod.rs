@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::app::Running;
 use crate::cli::{CliError, files, say, serve};
 use crate::clock::OsEntropy;
-use crate::config::{BaseUrl, Config, LogLevel};
+use crate::config::{BaseUrl, Config, Listener, LogLevel};
 use crate::domain::client::{ClientMetadata, GrantType};
 use crate::domain::{ClientId, Scope};
 use crate::secret::Secret;
@@ -47,7 +47,7 @@ impl Demo {
         let issuer = config.issuer.clone();
         let mut log = config.log;
         log.level = LogLevel::Warn;
-        serve::start_log(log);
+        serve::start_log(log)?;
         let running = crate::app::start(config).await.map_err(|error| CliError::Unusable(format!("the service can't start: {error}")))?;
 
         let told = self.tell(&issuer, &running, &token, directory.path()).await;
@@ -80,6 +80,7 @@ impl Demo {
         let mut config = Config { issuer, ..Config::default() };
         config.listen.public = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         config.listen.management = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        config.listen.gateway = Some(Listener::Off);
         config.management.token = Some(Secret::new(token.to_owned()));
         config.store.path = directory.join("data");
         config.dpop.algs = keybound_proofs::AlgSet::all();

@@ -18,6 +18,7 @@ pub mod events;
 pub mod grants;
 pub mod health;
 pub mod interactions;
+pub mod metrics;
 
 /// What the handlers of the management listener share.
 pub struct ManagementState {
@@ -51,6 +52,7 @@ pub fn management_routes(state: web::Data<ManagementState>) -> impl FnOnce(&mut 
             }))
             .route("/livez", web::get().to(health::livez))
             .route("/readyz", web::get().to(health::readyz))
+            .route("/metrics", web::get().to(metrics::metrics))
             .service(web::resource("/admin/clients").post(clients::create).get(clients::list))
             .service(web::resource("/admin/clients/{id}").get(clients::show).put(clients::replace).delete(clients::delete))
             .service(web::resource("/admin/clients/{id}/secret").post(clients::rotate_secret))

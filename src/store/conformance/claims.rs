@@ -6,6 +6,7 @@ use std::time::Duration;
 use keybound_proofs::{ClaimAnswer, EpochId, Ledger, LedgerError, UnixTime};
 
 use super::sample::{START, claim};
+use crate::store::ReplayLedger;
 
 /// What holds for every ledger, whoever keeps the time.
 ///
@@ -39,6 +40,23 @@ pub async fn run(ledger: &Arc<dyn Ledger>) {
         let one = claim(number, Duration::from_secs(30), epoch);
         assert_eq!(ledger.claim(&one, START).await, Ok(ClaimAnswer::Seen), "proof {number} is remembered");
     }
+}
+
+/// What holds for a ledger that also tells what was used.
+///
+/// # Panics
+/// Where the ledger does anything else.
+pub async fn recall(ledger: &dyn ReplayLedger) {
+    let epoch = ledger.epoch().expect("a ledger that was just opened has an epoch").id;
+    let one = claim(1, Duration::from_secs(30), epoch);
+    for _ in 0..2 {
+        assert_eq!(ledger.recall(&one, START).await, Ok(ClaimAnswer::First), "to look is not to use");
+    }
+    assert_eq!(ledger.claim(&one, START).await, Ok(ClaimAnswer::First), "and leaves no trace");
+    assert_eq!(ledger.recall(&one, START).await, Ok(ClaimAnswer::Seen), "what was used is seen");
+    assert_eq!(ledger.recall(&claim(2, Duration::from_secs(30), epoch), START).await, Ok(ClaimAnswer::First), "another proof was not");
+    let stale = claim(1, Duration::from_secs(30), EpochId::from_bytes([0x77; EpochId::LEN]));
+    assert_eq!(ledger.recall(&stale, START).await, Err(LedgerError::EpochMoved), "a proof that was judged under another epoch");
 }
 
 /// What holds for a ledger whose time is the `now` that it is given: nothing is forgotten before its time, and nothing is kept

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use keybound_proofs::Ledger;
 
-use crate::store::{ClientRecords, Families};
+use crate::store::{ClientRecords, Families, ReplayLedger};
 
 pub mod claims;
 pub mod clients;
@@ -27,9 +27,15 @@ pub struct Backend {
     /// Its clients.
     pub clients: Arc<dyn ClientRecords>,
     /// Its ledger.
-    pub ledger: Arc<dyn Ledger>,
+    pub ledger: Arc<dyn ReplayLedger>,
     /// Whose time the ledger goes by.
     pub ledger_time: LedgerTime,
+}
+
+impl Backend {
+    fn ledger(&self) -> Arc<dyn Ledger> {
+        Arc::<dyn ReplayLedger>::clone(&self.ledger)
+    }
 }
 
 /// By which clock claims are forgotten.
@@ -59,9 +65,10 @@ pub async fn run(make: impl AsyncFn() -> Backend) {
     clients::run(&*make().await.clients).await;
 
     let backend = make().await;
-    claims::run(&backend.ledger).await;
+    claims::run(&backend.ledger()).await;
+    claims::recall(&*make().await.ledger).await;
     if let LedgerTime::Injected { longest } = backend.ledger_time {
-        claims::run_with_injected_time(&make().await.ledger, longest).await;
+        claims::run_with_injected_time(&make().await.ledger(), longest).await;
     }
     differential::run(&*make().await.families, SEQUENCES, 1).await;
     races(&make().await, ROUNDS).await;
@@ -74,7 +81,7 @@ pub async fn run(make: impl AsyncFn() -> Backend) {
 pub async fn races(backend: &Backend, rounds: u64) {
     for round in 0..rounds {
         let held = async {
-            races::one_proof_used_by_many(&backend.ledger, round).await?;
+            races::one_proof_used_by_many(&backend.ledger(), round).await?;
             let family = round * 8;
             races::one_token_presented_by_many(&backend.families, family).await?;
             races::answers_lost_many_times(&backend.families, family + 1, 3).await?;

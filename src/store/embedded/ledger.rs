@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::clean_stop::Memory;
 use super::shard::{Bucket, Grid, Mixer, Shard};
+use crate::store::ReplayLedger;
 
 /// Remembers used proofs in memory: at most 64 bytes for each that could still be accepted.
 ///
@@ -113,12 +114,7 @@ impl EmbeddedLedger {
 
     fn record(&self, claim: &Claim, now: UnixTime) -> Result<ClaimAnswer, LedgerError> {
         let state = self.state_at(now);
-        if state.stopped {
-            return Err(LedgerError::Unavailable);
-        }
-        if state.epoch.id != claim.epoch {
-            return Err(LedgerError::EpochMoved);
-        }
+        state.judged(claim)?;
         let (shard, hash) = self.shard_of(claim.key.as_bytes());
         let mut shard = shard.lock();
         if shard.holds(claim.key.as_bytes(), hash) {
@@ -130,6 +126,14 @@ impl EmbeddedLedger {
         }
         shard.insert(*claim.key.as_bytes(), self.grid.bucket_end(now.plus(claim.ttl)), &self.mixer);
         Ok(ClaimAnswer::First)
+    }
+
+    fn look_up(&self, claim: &Claim, now: UnixTime) -> Result<ClaimAnswer, LedgerError> {
+        let state = self.state_at(now);
+        state.judged(claim)?;
+        let (shard, hash) = self.shard_of(claim.key.as_bytes());
+        let seen = shard.lock().holds(claim.key.as_bytes(), hash);
+        Ok(if seen { ClaimAnswer::Seen } else { ClaimAnswer::First })
     }
 
     /// The state, after everything that `now` demands was done.
@@ -188,7 +192,22 @@ impl Ledger for EmbeddedLedger {
     }
 }
 
+impl ReplayLedger for EmbeddedLedger {
+    fn recall<'a>(&'a self, claim: &'a Claim, now: UnixTime) -> ClaimFuture<'a> {
+        Box::pin(std::future::ready(self.look_up(claim, now)))
+    }
+}
+
 impl State {
+    /// Whether the claim was judged under the epoch in force.
+    fn judged(&self, claim: &Claim) -> Result<(), LedgerError> {
+        match self.stopped {
+            true => Err(LedgerError::Unavailable),
+            false if self.epoch.id != claim.epoch => Err(LedgerError::EpochMoved),
+            false => Ok(()),
+        }
+    }
+
     /// Begins the epoch `id`. Its start never lies before the end of anything that was forgotten, nor before the start of the
     /// epoch before it: a clock that went back can't shorten the time for which nonces are demanded.
     fn begin(&mut self, id: EpochId, now: UnixTime) {

@@ -14,7 +14,7 @@ impl ClientRecords for RedisStore {
     async fn put_client(&self, id: &ClientId, record: &[u8]) -> Result<(), StoreError> {
         let mut cmd = redis::cmd("SET");
         cmd.arg(self.client_key(id)).arg(record);
-        self.value(Request::Command(&cmd)).await.map(|_| ())
+        self.durable_value(Request::Command(&cmd)).await.map(|_| ())
     }
 
     async fn client(&self, id: &ClientId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -27,7 +27,7 @@ impl ClientRecords for RedisStore {
     async fn delete_client(&self, id: &ClientId) -> Result<bool, StoreError> {
         let mut cmd = redis::cmd("DEL");
         cmd.arg(self.client_key(id));
-        match self.value(Request::Command(&cmd)).await? {
+        match self.durable_value(Request::Command(&cmd)).await? {
             (Value::Int(removed), again) => Ok(removed > 0 || again),
             _ => Err(odd_answer()),
         }

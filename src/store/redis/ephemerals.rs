@@ -16,7 +16,7 @@ impl Ephemerals for RedisStore {
     async fn keep(&self, name: &EphemeralName, record: &[u8], ttl: Duration, _now: UnixTime) -> Result<(), StoreError> {
         let mut cmd = redis::cmd("SET");
         cmd.arg(self.ephemeral_key(name)).arg(record).arg("PX").arg(ttl_millis(ttl));
-        self.value(Request::Command(&cmd)).await.map(|_| ())
+        self.durable_value(Request::Command(&cmd)).await.map(|_| ())
     }
 
     async fn peek(&self, name: &EphemeralName, _now: UnixTime) -> Result<Option<Vec<u8>>, StoreError> {
@@ -28,7 +28,8 @@ impl Ephemerals for RedisStore {
     /// After a lost answer, finding `next` there means that the first try was carried out.
     async fn swap(&self, name: &EphemeralName, expected: &[u8], next: &[u8], ttl: Duration, _now: UnixTime) -> Result<Swapped, StoreError> {
         let (key, ttl) = (self.ephemeral_key(name), ttl_millis(ttl).to_string());
-        let (answer, again) = self.value(Request::Script { script: &SWAP, key: &key, args: &[expected, next, ttl.as_bytes()] }).await?;
+        let (answer, again) =
+            self.durable_value(Request::Script { script: &SWAP, key: &key, args: &[expected, next, ttl.as_bytes()] }).await?;
         let Value::Array(parts) = answer else { return Err(odd_answer()) };
         let mut parts = parts.into_iter();
         let outcome = parts.next().and_then(|part| bytes(part).ok().flatten()).ok_or_else(odd_answer)?;

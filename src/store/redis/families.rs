@@ -31,7 +31,7 @@ impl Families for RedisStore {
         let ttl = ttl_ms(ends.as_millis().saturating_sub(family.created.as_millis()));
         let mut cmd = redis::cmd("SET");
         cmd.arg(self.family_key(family.id)).arg(&record).arg("NX").arg("GET").arg("PX").arg(ttl);
-        match bytes(self.value(Request::Command(&cmd)).await?.0)? {
+        match bytes(self.durable_value(Request::Command(&cmd)).await?.0)? {
             None => Ok(()),
             Some(present) if present == record => Ok(()),
             Some(_) => Err(StoreError::Unfit("a family of this name exists already".to_owned())),
@@ -66,7 +66,7 @@ impl Families for RedisStore {
             request.rebind_to.as_ref().map_or(b"", |jkt| jkt.as_bytes().as_slice()),
         ];
         let key = self.family_key(request.family);
-        let (answer, again) = self.value(Request::Script { script: &ADVANCE, key: &key, args: &args }).await?;
+        let (answer, again) = self.durable_value(Request::Script { script: &ADVANCE, key: &key, args: &args }).await?;
         match advanced(request.family, answer)? {
             Advanced::Repeated(family) | Advanced::Kept(family) if again && request.rebind_to.is_some() => Ok(Advanced::Rebound(family)),
             other => Ok(other),
@@ -78,7 +78,7 @@ impl Families for RedisStore {
     async fn revoke(&self, id: FamilyId, reason: RevokeReason, now: UnixTime) -> Result<bool, StoreError> {
         let key = self.family_key(id);
         let args: [&[u8]; 2] = [&[reason as u8], &now.as_millis().to_be_bytes()];
-        let (answer, again) = self.value(Request::Script { script: &REVOKE, key: &key, args: &args }).await?;
+        let (answer, again) = self.durable_value(Request::Script { script: &REVOKE, key: &key, args: &args }).await?;
         let (outcome, detail) = outcome(answer)?;
         match outcome {
             0 => Ok(false),
@@ -137,6 +137,12 @@ impl RedisStore {
     /// The one value of the answer, and whether the request was sent twice.
     pub(super) async fn value(&self, request: Request<'_>) -> Result<(Value, bool), StoreError> {
         let mut answer = self.shared.send(request).await?;
+        Ok((answer.values.pop().ok_or_else(odd_answer)?, answer.again))
+    }
+
+    /// The same for a write that must outlive the primary.
+    pub(super) async fn durable_value(&self, request: Request<'_>) -> Result<(Value, bool), StoreError> {
+        let mut answer = self.shared.send_durably(request).await?;
         Ok((answer.values.pop().ok_or_else(odd_answer)?, answer.again))
     }
 

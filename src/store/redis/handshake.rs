@@ -31,7 +31,8 @@ impl Shared {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
             .set_response_timeout(Some(self.options.command_timeout));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused_connection)?;
+        let found = self.primary.find().await?;
+        let connection = found.client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused_connection)?;
         self.settle_epoch(&connection, first_start).await?;
         let mut scripts = Pipeline::new();
         for script in script::ALL {
@@ -43,7 +44,7 @@ impl Shared {
             Err(fault) => return Err(fault.into_store_error()),
         }
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
-        Ok(Lane { seat, serial, connection })
+        Ok(Lane { seat, serial, connection, address: found.address })
     }
 
     /// Looks at the server and makes the epoch that this node knows the one that fits it, beginning a new one where none does.
@@ -105,7 +106,9 @@ impl Shared {
         let answered = self.clock.now();
         let [info, time]: [Value; 2] = answers.try_into().map_err(|_| odd_answer())?;
         let info = bytes(info)?.ok_or_else(odd_answer)?;
-        let mut facts = Facts::read(&String::from_utf8_lossy(&info))?;
+        let info = String::from_utf8_lossy(&info);
+        let mut facts =
+            Facts::read(&info).map_err(|refusal| if server::is_replica(&info) { self.primary.replica(refusal) } else { refusal })?;
         if facts.policy.is_none() {
             facts.policy = policy_from_config(connection).await?;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
-use super::wire::Lane;
+use super::wire::{Lane, Lanes};
 use crate::store::StoreError;
 
 /// How often a server that works is looked at.
@@ -19,20 +19,34 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// A server that is back is used again after this at the latest.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// Which connections are meant.
+#[derive(Clone, Copy)]
+pub(super) enum Pool {
+    /// Those that requests share.
+    Shared,
+    /// Those of writes that wait for replicas.
+    Strict,
+}
+
 /// Keeps the connection on `seat` for as long as the store is open.
-pub(super) async fn keep(shared: Arc<Shared>, seat: usize) {
-    let mut lane = shared.lanes.at(seat);
+pub(super) async fn keep(shared: Arc<Shared>, pool: Pool, seat: usize) {
+    let lanes = match (pool, &shared.strict) {
+        (Pool::Shared, _) => &shared.lanes,
+        (Pool::Strict, Some(strict)) => &strict.lanes,
+        (Pool::Strict, None) => return,
+    };
+    let mut lane = lanes.at(seat);
     let mut pause = SHORTEST_PAUSE;
     while !shared.closed.load(Ordering::Acquire) {
         if let Some(lane) = lane.take() {
-            let trouble = watch(&shared, &lane).await;
-            shared.lanes.retire(&lane);
+            let trouble = watch(&shared, lanes, &lane).await;
+            lanes.retire(&lane);
             shared.report(trouble);
             pause = SHORTEST_PAUSE;
         }
         match shared.establish(seat, false).await {
             Ok(fresh) => {
-                shared.lanes.publish(fresh.clone());
+                lanes.publish(fresh.clone());
                 if shared.trouble.lock().take().is_some() {
                     tracing::info!("redis is in use again");
                 }
@@ -48,14 +62,17 @@ pub(super) async fn keep(shared: Arc<Shared>, seat: usize) {
 }
 
 /// Looks at the server every second, and at once where somebody doubts the connection; returns why it may not be used any more.
-async fn watch(shared: &Shared, lane: &Lane) -> StoreError {
+async fn watch(shared: &Shared, lanes: &Lanes, lane: &Lane) -> StoreError {
     loop {
         // Either way it is time to look: the result only tells which came first.
-        let _ = timeout(WATCH, shared.lanes.doubted(lane.seat)).await;
-        if !shared.lanes.holds(lane) {
+        let _ = timeout(WATCH, lanes.doubted(lane.seat)).await;
+        if !lanes.holds(lane) {
             return StoreError::Unavailable("the connection to redis broke".to_owned());
         }
         if let Err(trouble) = shared.settle_epoch(&lane.connection, false).await {
+            return trouble;
+        }
+        if let Err(trouble) = shared.primary.confirm(lane.address.as_deref()).await {
             return trouble;
         }
     }

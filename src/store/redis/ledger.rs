@@ -6,9 +6,11 @@ use std::time::Duration;
 use keybound_proofs::{Claim, ClaimAnswer, ClaimFuture, Epoch, Ledger, LedgerError, UnixTime};
 use redis::{Pipeline, Value};
 
+use super::epoch::Known;
 use super::script::UNCLAIM;
-use super::wire::{Answer, Fault, Refused, Request};
+use super::wire::{Answer, Fault, Lane, Refused, Request};
 use super::{Names, RedisStore, Shared, bytes, ttl_ms};
+use crate::store::ReplayLedger;
 
 impl Ledger for RedisStore {
     fn epoch(&self) -> Result<Epoch, LedgerError> {
@@ -21,6 +23,12 @@ impl Ledger for RedisStore {
     /// The lifetime is given to the server as a duration, so that its clock does not matter; `now` is not needed.
     fn claim<'a>(&'a self, claim: &'a Claim, _now: UnixTime) -> ClaimFuture<'a> {
         Box::pin(self.shared.claim(claim))
+    }
+}
+
+impl ReplayLedger for RedisStore {
+    fn recall<'a>(&'a self, claim: &'a Claim, _now: UnixTime) -> ClaimFuture<'a> {
+        Box::pin(self.shared.recall(claim))
     }
 }
 
@@ -39,9 +47,7 @@ impl Shared {
         let mut commands = Pipeline::with_capacity(2);
         commands.cmd("SET").arg(&key).arg(&attempt[..]).arg("NX").arg("GET").arg("PX").arg(ttl_ms(whole_ms(claim.ttl)));
         commands.cmd("GET").arg(self.names.key(Names::EPOCH, b""));
-        let Answer { values, lane, .. } = self.lanes.send(Request::Pipeline(&commands)).await.map_err(refusal)?;
-        let [before, record]: [Value; 2] = values.try_into().map_err(|_| LedgerError::Unavailable)?;
-        let (before, record) = (string(before)?, string(record)?);
+        let (before, record, lane) = self.pair(&commands).await?;
         let ours = before.as_deref().is_none_or(|before| before == attempt);
         if record.as_deref() == Some(judged.record.as_bytes()) {
             return Ok(if ours { ClaimAnswer::First } else { ClaimAnswer::Seen });
@@ -51,12 +57,40 @@ impl Shared {
             let take_back = Request::Script { script: &UNCLAIM, key: &key, args: &[&attempt] };
             let _ = self.lanes.send_over(&lane, &take_back).await;
         }
+        Err(self.epoch_moved(&lane, &judged).await)
+    }
+
+    /// Reads the claim and, behind it, the epoch record: a claim that was recorded under the epoch in force is found.
+    async fn recall(&self, claim: &Claim) -> Result<ClaimAnswer, LedgerError> {
+        let judged = self.known().ok_or(LedgerError::Unavailable)?;
+        if judged.epoch.id != claim.epoch {
+            return Err(LedgerError::EpochMoved);
+        }
+        let mut commands = Pipeline::with_capacity(2);
+        commands.cmd("GET").arg(self.names.key(Names::CLAIM, claim.key.as_bytes()));
+        commands.cmd("GET").arg(self.names.key(Names::EPOCH, b""));
+        let (claimed, record, lane) = self.pair(&commands).await?;
+        if record.as_deref() != Some(judged.record.as_bytes()) {
+            return Err(self.epoch_moved(&lane, &judged).await);
+        }
+        Ok(if claimed.is_some() { ClaimAnswer::Seen } else { ClaimAnswer::First })
+    }
+
+    /// The two strings that two commands answer.
+    async fn pair(&self, commands: &Pipeline) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>, Lane), LedgerError> {
+        let Answer { values, lane, .. } = self.lanes.send(Request::Pipeline(commands)).await.map_err(refusal)?;
+        let [first, second]: [Value; 2] = values.try_into().map_err(|_| LedgerError::Unavailable)?;
+        Ok((string(first)?, string(second)?, lane))
+    }
+
+    /// Agrees on the epoch that is in force instead of the one under which a proof was judged.
+    async fn epoch_moved(&self, lane: &Lane, judged: &Known) -> LedgerError {
         match self.settle_after(&lane.connection, &judged.record).await {
-            Ok(()) => Err(LedgerError::EpochMoved),
+            Ok(()) => LedgerError::EpochMoved,
             Err(trouble) => {
                 tracing::warn!(reason = %trouble, "the replay epoch is gone and no new one could be agreed on");
-                self.lanes.retire(&lane);
-                Err(LedgerError::Unavailable)
+                self.lanes.retire(lane);
+                LedgerError::Unavailable
             }
         }
     }
@@ -70,7 +104,7 @@ fn string(value: Value) -> Result<Option<Vec<u8>>, LedgerError> {
 fn refusal(fault: Fault) -> LedgerError {
     match fault {
         Fault::Refused(Refused::OutOfMemory) => LedgerError::AtCapacity,
-        Fault::NoLane | Fault::Lost | Fault::Refused(_) => LedgerError::Unavailable,
+        Fault::NoLane | Fault::Lost | Fault::Unconfirmed | Fault::Refused(_) => LedgerError::Unavailable,
     }
 }
 

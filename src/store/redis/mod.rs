@@ -9,13 +9,15 @@
 //! | `c:` + `client_id` | a client record | until it is removed |
 //! | `e:` + kind + 16 bytes | a sign-in under way, a code, a pushed request | minutes |
 //! | `kb:epoch` | the replay epoch of this server's memory | for ever |
+//! | `kb:mark` | nothing: written behind a write that waits for replicas | a minute |
 //!
 //! What is *not* promised: a write that the server acknowledged survives what the server's own persistence survives
 //! (`appendfsync everysec`: up to a second is lost with the power). Families heal such a loss by rolling forward; claims by the
-//! epoch, which moves at every restart and failover. Replicas are never read.
+//! epoch, which moves at every restart and failover. Replicas are never read. With `min_replicas` a write of a family, a client or a
+//! short-lived record is acknowledged only when as many replicas have it: see [`strict`].
 //!
 //! The user of the server needs `~rp:* ~f:* ~c:* ~e:* ~kb:*` (each behind the prefix) and `+get +set +mget +del +setrange +pexpire
-//! +eval +evalsha +script|load +scan +info +time +ping`; without `script|load` scripts are sent in full when first needed.
+//! +eval +evalsha +script|load +scan +info +time +ping`, and `+wait` for that; without `script|load` scripts are sent in full when first needed.
 //!
 //! # The longest time in which an eviction goes unnoticed
 //! A flush is noticed by the next claim; a restart or failover by the next connection. An eviction, which `noeviction` rules out,
@@ -29,13 +31,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keybound_proofs::{Entropy, Epoch, UnixTime};
 use parking_lot::{Mutex, RwLock};
-use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, Value};
+use redis::Value;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::store::{StoreError, StoreHealth};
 use epoch::Known;
+use keeper::Pool;
+use primary::Primary;
+use strict::StrictLanes;
 use wire::{Lanes, Request};
 
 mod clients;
@@ -45,16 +50,23 @@ mod families;
 mod handshake;
 mod keeper;
 mod ledger;
+mod primary;
 mod scan;
 mod script;
 mod server;
+mod strict;
 mod wire;
 
 /// Where the server is and how long to wait for it. The sum of the waits keeps a refusal within one second.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// `redis://[user[:password]@]host[:port][/database]`, or `unix:///path`.
+    /// `redis://[user[:password]@]host[:port][/database]`, or `unix:///path`. Not used where there are sentinels.
     pub url: Secret<String>,
+    /// The sentinels that name the primary. Default none.
+    pub sentinel: Option<SentinelOptions>,
+    /// How many replicas must have a write before it is acknowledged; 0, the default, asks for none. Claims are not waited for: what a
+    /// failover loses of them the epoch makes good.
+    pub min_replicas: u32,
     /// Put before every key, so that several issuers can share one database. 0 to 32 characters of `A-Z a-z 0-9 . _ : -`.
     pub key_prefix: String,
     /// How long after its `iat` a proof may be accepted ([`ProofPolicy::acceptance_window`](keybound_proofs::ProofPolicy::acceptance_window)).
@@ -71,6 +83,16 @@ pub struct RedisOptions {
     pub operation_timeout: Duration,
 }
 
+/// Sentinels and what they watch.
+#[derive(Clone, Debug)]
+pub struct SentinelOptions {
+    /// The sentinels, as `redis://[user[:password]@]host[:port][/database]`. Credentials and database of the last one are those of the
+    /// servers; a sentinel gets the credentials only where it asks for some.
+    pub urls: Vec<Secret<String>>,
+    /// The name under which they watch the primary.
+    pub master: String,
+}
+
 impl RedisOptions {
     /// The most characters of a key prefix.
     pub const MAX_PREFIX: usize = 32;
@@ -79,6 +101,8 @@ impl RedisOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: Secret::new(url.into()),
+            sentinel: None,
+            min_replicas: 0,
             key_prefix: String::new(),
             acceptance_window: Duration::from_secs(60),
             connections: 2,
@@ -108,12 +132,14 @@ pub struct RedisStore {
 
 /// What the keepers of the connections and the callers of the store have in common.
 struct Shared {
-    client: Client,
+    primary: Primary,
     options: RedisOptions,
     names: Names,
     clock: Arc<dyn Clock>,
     entropy: Mutex<Box<dyn Entropy + Send>>,
     lanes: Lanes,
+    /// For writes that wait for replicas, where the configuration asks for that.
+    strict: Option<StrictLanes>,
     /// Why there is no connection, for those who ask.
     trouble: Mutex<Option<StoreError>>,
     epoch: RwLock<Option<Known>>,
@@ -142,11 +168,14 @@ impl RedisStore {
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Result<Arc<Self>, StoreError> {
         options.check()?;
-        let client = client(&options)?;
+        let primary = Primary::of(&options)?;
+        let strict =
+            (options.min_replicas > 0).then(|| StrictLanes::new(options.min_replicas, options.command_timeout, options.operation_timeout));
         let mut start = [0; 8];
         entropy.fill(&mut start);
         let shared = Arc::new(Shared {
-            client,
+            primary,
+            strict,
             names: Names::new(&options.key_prefix),
             clock,
             entropy: Mutex::new(entropy),
@@ -163,7 +192,13 @@ impl RedisStore {
             let lane = shared.establish(seat, first_start).await?;
             shared.lanes.publish(lane);
         }
-        let keepers = (0..shared.lanes.seats()).map(|seat| tokio::spawn(keeper::keep(Arc::clone(&shared), seat))).collect();
+        if let Some(strict) = &shared.strict {
+            strict.lanes.publish(shared.establish(0, false).await?);
+        }
+        let shared_seats = (0..shared.lanes.seats()).map(|seat| (Pool::Shared, seat));
+        let strict_seats = shared.strict.iter().flat_map(|strict| (0..strict.lanes.seats()).map(|seat| (Pool::Strict, seat)));
+        let keepers = shared_seats.chain(strict_seats).map(|(pool, seat)| tokio::spawn(keeper::keep(Arc::clone(&shared), pool, seat)));
+        let keepers = keepers.collect();
         Ok(Arc::new(Self { shared, keepers }))
     }
 
@@ -179,10 +214,11 @@ impl RedisStore {
 
 #[async_trait]
 impl StoreHealth for RedisStore {
-    /// Sends `PING` over one of the connections; each of them was found fit within the last second or so.
+    /// Sends `PING` over one of the connections; each of them was found fit within the last second or so. Where writes wait for replicas,
+    /// so does this.
     async fn check(&self) -> Result<(), StoreError> {
         let ping = redis::cmd("PING");
-        self.shared.send(Request::Command(&ping)).await.map(|_| ())
+        self.shared.send_durably(Request::Command(&ping)).await.map(|_| ())
     }
 
     /// Nothing is held back in memory, so there is nothing to write. The epoch stays: the claims are on the server.
@@ -190,6 +226,7 @@ impl StoreHealth for RedisStore {
         self.shared.closed.store(true, Ordering::Release);
         self.keepers.iter().for_each(JoinHandle::abort);
         self.shared.lanes.retire_all();
+        self.shared.strict.iter().for_each(|strict| strict.lanes.retire_all());
         *self.shared.trouble.lock() = Some(StoreError::Unavailable("the store was closed".to_owned()));
         Ok(())
     }
@@ -211,6 +248,14 @@ impl Shared {
     /// Sends `request`, perhaps twice: see [`Lanes::send`].
     async fn send(&self, request: Request<'_>) -> Result<wire::Answer, StoreError> {
         self.lanes.send(request).await.map_err(|fault| self.explain(fault))
+    }
+
+    /// The same for a write that must outlive the primary, where the configuration asks for that.
+    async fn send_durably(&self, request: Request<'_>) -> Result<wire::Answer, StoreError> {
+        match &self.strict {
+            None => self.send(request).await,
+            Some(strict) => strict.send(request, &self.names.key(Names::MARK, b"")).await.map_err(|fault| self.explain(fault)),
+        }
     }
 
     /// A fault in words; for want of a connection, why there is none.
@@ -236,6 +281,7 @@ impl Names {
     const CLIENT: &[u8] = b"c:";
     const EPHEMERAL: &[u8] = b"e:";
     const EPOCH: &[u8] = b"kb:epoch";
+    const MARK: &[u8] = b"kb:mark";
 
     fn new(prefix: &str) -> Self {
         Self { prefix: prefix.as_bytes().to_vec() }
@@ -262,18 +308,6 @@ const LONGEST_TTL_MS: i64 = 100 * 366 * 86_400_000;
 /// The server refuses a lifetime of zero, and takes one that is too long for an error.
 fn ttl_ms(ms: i64) -> i64 {
     ms.clamp(1, LONGEST_TTL_MS)
-}
-
-fn client(options: &RedisOptions) -> Result<Client, StoreError> {
-    let malformed = |_| {
-        StoreError::Unfit("redis: the url is not `redis://[user[:password]@]host[:port][/database]` (TLS is not supported yet)".to_owned())
-    };
-    let info = options.url.expose().as_str().into_connection_info().map_err(malformed)?;
-    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        return Err(StoreError::Unfit("redis: TLS (`rediss://`) is not supported yet; use a tunnel or a local socket".to_owned()));
-    }
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    Client::open(info.set_tcp_settings(tcp)).map_err(malformed)
 }
 
 fn odd_answer() -> StoreError {
@@ -319,8 +353,8 @@ mod tests {
     fn the_url_is_not_printed() {
         let options = RedisOptions::new("redis://user:hunter2@127.0.0.1:6379/0");
         assert!(!format!("{options:?}").contains("hunter2"));
-        assert!(client(&options).is_ok());
-        let broken = client(&RedisOptions::new("postgres://user:hunter2@127.0.0.1")).unwrap_err();
+        assert!(Primary::of(&options).is_ok());
+        let broken = Primary::of(&RedisOptions::new("postgres://user:hunter2@127.0.0.1")).err().expect("refused");
         assert!(!broken.to_string().contains("hunter2"));
     }
 

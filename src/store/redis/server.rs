@@ -89,6 +89,11 @@ pub(super) fn clock_lead(server: UnixTime, asked: UnixTime, answered: UnixTime) 
     Ok(answered.as_millis().saturating_sub(server.as_millis()))
 }
 
+/// Whether the server says that it is a replica.
+pub(super) fn is_replica(info: &str) -> bool {
+    field(info, "role") == Some("slave")
+}
+
 /// Redis from 7.0 on; Valkey, which began at 7.2.
 fn require_version(info: &str) -> Result<(), StoreError> {
     if field(info, "server_name") == Some("valkey") || field(info, "valkey_version").is_some() {

@@ -4,6 +4,7 @@
 //! looked at. A [`Lane`] is published only after the server behind it was found fit and its epoch agreed on.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use redis::{Cmd, Pipeline, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::primary::Address;
 use super::script::Script;
 use crate::store::StoreError;
 
@@ -23,6 +25,8 @@ pub(super) struct Lane {
     /// Tells it from its predecessors on the same seat.
     pub(super) serial: u64,
     pub(super) connection: MultiplexedConnection,
+    /// Where sentinels said that the server is, where there are any.
+    pub(super) address: Option<Arc<Address>>,
 }
 
 /// What is sent. Everything that is sent may be sent twice: see [`Lanes::send`].
@@ -48,6 +52,8 @@ pub(super) enum Fault {
     NoLane,
     /// The connection broke or no answer came in time: the request may or may not have been carried out.
     Lost,
+    /// It was carried out, and too few replicas had it in time.
+    Unconfirmed,
     /// The server refused.
     Refused(Refused),
 }
@@ -140,6 +146,13 @@ impl Lanes {
         let table = self.table.borrow();
         let first = thread_number() % table.len();
         (0..table.len()).find_map(|step| table[(first + step) % table.len()].clone())
+    }
+
+    /// Waits until any connection may be used.
+    pub(super) async fn some(&self) {
+        let mut table = self.table.subscribe();
+        // The sender lives as long as `self`.
+        let _there = table.wait_for(|table| table.iter().any(Option::is_some)).await.is_ok();
     }
 
     /// Waits until somebody doubts the connection on `seat`.
@@ -268,6 +281,7 @@ impl Fault {
         match self {
             Self::NoLane => unavailable("there is no connection to redis"),
             Self::Lost => unavailable("redis did not answer in time, or the connection broke"),
+            Self::Unconfirmed => unavailable("too few replicas confirmed the write in time; it may be repeated"),
             Self::Refused(refused) => refused.into_store_error(),
         }
     }

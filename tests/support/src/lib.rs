@@ -11,8 +11,10 @@ pub mod jose;
 pub mod proof;
 pub mod redis;
 pub mod relay;
+pub mod sentinel;
 pub mod service;
 pub mod time;
+pub mod verify;
 
 pub use authorization::CodeFlow;
 pub use fleet::Fleet;
@@ -22,6 +24,7 @@ pub use http::{Connection, Request, Response};
 pub use jose::Key;
 pub use proof::Proof;
 pub use service::{ISSUER, Service, Settings, Store};
+pub use verify::{Dialect, Judged, Verify};
 
 /// A test for each backend: `both_stores!(name, …)` makes `embedded::name` and `redis::name` out of `async fn name(store: Store)`.
 #[macro_export]

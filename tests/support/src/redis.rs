@@ -157,6 +157,25 @@ impl RedisServer {
         value.unwrap_or_else(|| panic!("INFO has no {name}"))
     }
 
+    /// The same, and this where there is none.
+    ///
+    /// # Panics
+    /// Where the server does not answer.
+    pub async fn info_or(&self, name: &str, otherwise: &str) -> String {
+        let Ok(Value::BulkString(text)) = self.command(&["INFO", "everything"]).await else { panic!("INFO failed") };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
+        value.unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    /// Whether the process was ended and not started again.
+    ///
+    /// # Panics
+    /// Never, as long as no test panics inside this type.
+    pub fn is_down(&self) -> bool {
+        self.child.lock().expect("nobody panics while holding the process").is_none()
+    }
+
     /// Sends one command over a connection of its own, with the password that the options set.
     ///
     /// # Errors

@@ -171,6 +171,10 @@ pub struct Service {
     pub public: SocketAddr,
     /// The management listener.
     pub management: SocketAddr,
+    /// The gateway listener.
+    pub gateway: SocketAddr,
+    /// The gateway listener for gRPC.
+    pub gateway_grpc: SocketAddr,
     redis: Option<Arc<RedisServer>>,
 }
 
@@ -232,6 +236,8 @@ impl Service {
                 child: None,
                 public,
                 management,
+                gateway: free_address(),
+                gateway_grpc: free_address(),
                 redis: redis.clone(),
             };
             match service.boot().await {
@@ -267,6 +273,11 @@ impl Service {
         let mut document = self.settings.config.clone();
         document["listen"]["public"] = json!(self.public.to_string());
         document["listen"]["management"] = json!(self.management.to_string());
+        for (name, address) in [("gateway", self.gateway), ("gateway_grpc", self.gateway_grpc)] {
+            if document["listen"].get(name).is_none() {
+                document["listen"][name] = json!(address.to_string());
+            }
+        }
         fs::write(&config, toml::to_string(&document).expect("a TOML document")).expect("the configuration is written");
         let log = |path: &Path| -> File { OpenOptions::new().create(true).append(true).open(path).expect("the log is opened") };
         let child = Command::new(&self.binary)

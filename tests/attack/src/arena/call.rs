@@ -175,7 +175,7 @@ impl Call {
 
     /// Sends to the second node.
     #[must_use]
-    pub(crate) fn to_peer(mut self) -> Self {
+    pub(crate) fn at_the_peer(mut self) -> Self {
         self.to_peer = true;
         self
     }

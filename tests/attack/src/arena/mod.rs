@@ -236,10 +236,9 @@ impl Arena {
 
     async fn keep_shared(&self, answer: &Response) {
         let mut shared = self.session.lock().await;
-        match (answer.refresh_token(), &mut *shared) {
-            (Some(token), Some(session)) => session.refresh_token = token,
-            // A server that does not rotate.
-            (None, _) | (_, None) => {}
+        // A server that does not rotate sends none.
+        if let (Some(token), Some(session)) = (answer.refresh_token(), &mut *shared) {
+            session.refresh_token = token;
         }
     }
 

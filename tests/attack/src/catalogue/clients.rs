@@ -398,7 +398,7 @@ async fn reused_at_once(arena: &Arena, peer: bool) -> Step<()> {
     let call = call_with(arena, &parts.sign()).await?;
     let requests = (0..16)
         .map(|index| {
-            let call = if peer && index % 2 == 1 { call.clone().to_peer() } else { call.clone() };
+            let call = if peer && index % 2 == 1 { call.clone().at_the_peer() } else { call.clone() };
             arena.request(&call, &[arena.draft(&call).sign().into_bytes()])
         })
         .collect();

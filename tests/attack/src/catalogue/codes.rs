@@ -347,7 +347,7 @@ async fn at_once(arena: &Arena, peer: bool) -> Step<()> {
     let call = fresh_code(arena).await?;
     let requests = (0..16)
         .map(|index| {
-            let call = if peer && index % 2 == 1 { call.clone().to_peer() } else { call.clone() };
+            let call = if peer && index % 2 == 1 { call.clone().at_the_peer() } else { call.clone() };
             arena.request(&call, &[arena.draft(&call).sign().into_bytes()])
         })
         .collect();

@@ -1,4 +1,5 @@
 //! The catalogue: every attack, and the honest twin that shows that the server does not simply refuse everything.
+#![allow(clippy::type_complexity, reason = "a table of attacks is a list of tuples, and nothing else has its type")]
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -297,7 +297,7 @@ async fn copies(arena: &Arena, stage: Stage, count: usize, peer: bool, rounds: u
         let proof = arena.draft(&call).sign().into_bytes();
         let requests = (0..count)
             .map(|index| {
-                let call = if peer && index % 2 == 1 { call.clone().to_peer() } else { call.clone() };
+                let call = if peer && index % 2 == 1 { call.clone().at_the_peer() } else { call.clone() };
                 arena.request(&call, std::slice::from_ref(&proof))
             })
             .collect();
@@ -436,7 +436,7 @@ fn elsewhere(list: &mut List) {
 async fn at_the_peer(arena: &Arena, stage: Stage) -> Step<()> {
     let call = arena.call(stage).await?;
     let proof = used(arena, &call, now()).await?;
-    let call = again(arena, &call).await?.to_peer();
+    let call = again(arena, &call).await?.at_the_peer();
     let answer = arena.send(&call, &[proof.into_bytes()]).await?;
     refused(call.stage, &answer)
 }
@@ -445,7 +445,7 @@ async fn twin_at_the_peer(arena: &Arena) -> Step<()> {
     let call = arena.call(Stage::Any).await?;
     let proof = used(arena, &call, now()).await?;
     let twin = respell(&proof, |signature| b64(malleate(&unb64(signature).unwrap_or_default()))).unwrap_or_default();
-    let call = again(arena, &call).await?.to_peer();
+    let call = again(arena, &call).await?.at_the_peer();
     let answer = arena.send(&call, &[twin.into_bytes()]).await?;
     refused(call.stage, &answer)
 }

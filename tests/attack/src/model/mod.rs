@@ -176,7 +176,7 @@ impl World<'_> {
     async fn refresh(&mut self, peer: bool, learns: bool) -> Step<()> {
         let token = self.older(0);
         let call = self.call(token.clone())?;
-        let call = if peer { call.to_peer() } else { call };
+        let call = if peer { call.at_the_peer() } else { call };
         let (answer, proof) = self.send(&call).await?;
         if !self.judge("G4: the session of an honest client is over", &answer)? {
             return Ok(());
@@ -241,7 +241,7 @@ impl World<'_> {
         }
         // The thief holds tokens that are bound to the client's key. The client, whose proof is spent, makes another.
         self.learn(&token, &answer, false)?;
-        self.must_refuse("R1: a proof works twice", self.arena.send(&call, &[proof.clone()]).await?)?;
+        self.must_refuse("R1: a proof works twice", self.arena.send(&call, std::slice::from_ref(&proof)).await?)?;
         self.recorded.push((call, proof));
         if let Some(stolen) = answer.refresh_token() {
             let call = self.call(stolen)?.by_a_thief().key(&Key::es256());

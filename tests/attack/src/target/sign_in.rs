@@ -53,7 +53,9 @@ impl Browser {
 
 async fn play(wire: &Wire, user: &str, url: &Url, redirect_uri: &str) -> Step<Authorized> {
     let mut cookies: BTreeMap<String, String> = BTreeMap::new();
-    let mut request = Request::new("GET", url);
+    // Some servers show pages to whoever asks for one only.
+    let page = |url: &Url| Request::new("GET", url).header("Accept", "text/html");
+    let mut request = page(url);
     for _ in 0..MAX_STEPS {
         if !cookies.is_empty() {
             let cookies: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -74,7 +76,7 @@ async fn play(wire: &Wire, user: &str, url: &Url, redirect_uri: &str) -> Step<Au
             if next.origin() != url.origin() {
                 return Ok(Authorized::Elsewhere(next.origin().ascii_serialization()));
             }
-            request = Request::new("GET", &next);
+            request = page(&next);
         } else if let Some(form) = first_form(&answer.text(), user).filter(|_| answer.status == 200) {
             let Ok(next) = at.join(&form.action) else { return inconclusive("a form of the sign-in page goes to no URL") };
             let mut origin = at.clone();
@@ -82,6 +84,7 @@ async fn play(wire: &Wire, user: &str, url: &Url, redirect_uri: &str) -> Step<Au
             origin.set_query(None);
             let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
             request = Request::new("POST", &next)
+                .header("Accept", "text/html")
                 .header("Origin", origin.as_str().trim_end_matches('/'))
                 .body("application/x-www-form-urlencoded", body);
         } else {

@@ -67,7 +67,7 @@ async fn fresh_requests(arena: &Arena, session: &Session, count: usize, peer: bo
     let call = arena.refresh(session)?;
     Ok((0..count)
         .map(|index| {
-            let call = if peer && index % 2 == 1 { call.clone().to_peer() } else { call.clone() };
+            let call = if peer && index % 2 == 1 { call.clone().at_the_peer() } else { call.clone() };
             arena.request(&call, &[arena.draft(&call).sign().into_bytes()])
         })
         .collect())

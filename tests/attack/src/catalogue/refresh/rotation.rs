@@ -331,5 +331,5 @@ async fn restarted(arena: &Arena) -> Step<()> {
 async fn revoked_at_the_peer(arena: &Arena) -> Step<()> {
     let session = arena.session().await?;
     arena.revoke(&session.refresh_token).await?;
-    refused(Stage::Refresh, &arena.send_honest(&arena.refresh(&session)?.to_peer()).await?)
+    refused(Stage::Refresh, &arena.send_honest(&arena.refresh(&session)?.at_the_peer()).await?)
 }
