@@ -27,6 +27,13 @@ pub(crate) fn refused(stage: Stage, answer: &Response) -> Step<()> {
     }
     match answer.status {
         400..=499 if answer.status != 429 => Ok(()),
+        // To the sign-in page, say: whoever sent the request has got nothing.
+        300..=399 => match answer.header("Location") {
+            Some(place) if place.contains("access_token=") || place.contains("code=") => {
+                breach("the server redirects with a token or a code")
+            }
+            _ => Ok(()),
+        },
         429 => inconclusive("the server limits the rate (429)"),
         500..=599 => inconclusive(format!("the server failed ({}), which is no refusal", answer.status)),
         other => inconclusive(format!("the server answered {other}, which is neither a success nor a refusal")),

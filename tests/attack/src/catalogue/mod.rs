@@ -151,7 +151,7 @@ impl Severity {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Judgement {
-    /// The answer is 4xx, or the connection ends; a token, a request URI or the content of the resource in an answer is a breach.
+    /// The answer is 4xx or a redirect that holds nothing, or the connection ends; a token, a request URI or the content of the resource in an answer is a breach.
     Refused,
     /// Of the copies exactly one succeeds.
     AcceptedOnce,
@@ -173,7 +173,9 @@ impl Judgement {
     /// In words, for reports and for the exported catalogue.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Refused => "held if the answer is 4xx or the connection ends; a token, a request_uri or content is a breach",
+            Self::Refused => {
+                "held if the answer is 4xx, a redirect that holds nothing, or the end of the connection; a token, a request_uri or content is a breach"
+            }
             Self::AcceptedOnce => "held if exactly one of the copies succeeds",
             Self::LeavesNoTrace => "held if the honest request works afterwards as if nothing had been",
             Self::OneLeaf => "held if at most one refresh token of the grant is alive afterwards",
