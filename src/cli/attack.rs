@@ -180,7 +180,8 @@ impl Attack {
             return Ok(());
         }
         let options = self.options().map_err(|error| CliError::Usage(error.to_string()))?;
-        let report = keybound_attack::run(options, &keybound_attack::progress_line).await.map_err(|error| CliError::Usage(error.to_string()))?;
+        let report =
+            keybound_attack::run(options, &keybound_attack::progress_line).await.map_err(|error| CliError::Usage(error.to_string()))?;
         say(report.table(std::io::stdout().is_terminal()));
         let json = |value: &Value| format!("{value:#}\n");
         if let Some(path) = &self.json {
@@ -254,7 +255,9 @@ impl Attack {
             let (key, kid) = read_jwk(path)?;
             ClientAuth::Assertion(key, kid)
         } else {
-            return Err(CliError::Usage("--client-id needs --client-secret-file or --client-key; a public client is given as --app-client-id".to_owned()));
+            return Err(CliError::Usage(
+                "--client-id needs --client-secret-file or --client-key; a public client is given as --app-client-id".to_owned(),
+            ));
         };
         Ok(Some(Client { id, auth }))
     }

@@ -33,7 +33,9 @@ fn the_catalogue_is_listed_explained_and_exported_without_a_server() {
 
 #[test]
 fn what_can_not_run_exits_with_2() {
-    for arguments in [&["http://127.0.0.1:9/"][..], &["--explain", "XXX-999"], &["not a url"], &[], &["http://127.0.0.1:9/", "--client-id", "x"]] {
+    for arguments in
+        [&["http://127.0.0.1:9/"][..], &["--explain", "XXX-999"], &["not a url"], &[], &["http://127.0.0.1:9/", "--client-id", "x"]]
+    {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }

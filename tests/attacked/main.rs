@@ -1,5 +1,6 @@
 //! The replay-attack suite, aimed at Keybound: on the embedded store, on Redis, with nonces demanded, and on two nodes behind one Redis.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 mod command_line;
+mod proxy;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_keybound");
 
@@ -24,7 +26,12 @@ fn settings(machine: Value) -> Settings {
         client[name] = value.clone();
     }
     let algs = json!(["ES256", "ES384", "PS256", "EdDSA", "Ed25519"]);
-    Settings::loopback().with("interaction.builtin", true).with("dpop.algs", algs).client(client).client(app("attack-app")).client(app("attack-other"))
+    Settings::loopback()
+        .with("interaction.builtin", true)
+        .with("dpop.algs", algs)
+        .client(client)
+        .client(app("attack-app"))
+        .client(app("attack-other"))
 }
 
 fn secret(method: &str) -> Settings {
@@ -35,8 +42,8 @@ fn signing(key: &Key) -> Settings {
     settings(json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [key.jwk()]}}))
 }
 
-fn options(service: &Service, machine: ClientAuth) -> Options {
-    let issuer = format!("http://{}", service.public).parse().expect("a URL");
+fn options(public: SocketAddr, machine: ClientAuth) -> Options {
+    let issuer = format!("http://{public}").parse().expect("a URL");
     Options {
         machine: Some(Client { id: "attack-machine".to_owned(), auth: machine }),
         app: Some(Client::public("attack-app")),
@@ -88,7 +95,7 @@ const ONE_NODE: &str = "no second node was given";
 async fn every_attack_is_refused_on_the_embedded_store() {
     let key = Key::es256();
     let service = Service::start(BINARY, Store::Embedded, signing(&key)).await;
-    let options = options(&service, ClientAuth::Assertion(key, None));
+    let options = options(service.public, ClientAuth::Assertion(key, None));
     let refresh_endpoint = Some(format!("http://{}/oauth/refresh", service.public).parse().expect("a URL"));
     let service = Arc::new(Mutex::new(service));
     let report = attack(Options { restart: Some(restart(&service)), refresh_endpoint, ..options }).await;
@@ -98,7 +105,7 @@ async fn every_attack_is_refused_on_the_embedded_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_attack_is_refused_on_redis() {
     let service = Service::start(BINARY, Store::Redis, secret("client_secret_basic")).await;
-    let options = options(&service, ClientAuth::Basic(SECRET.to_owned()));
+    let options = options(service.public, ClientAuth::Basic(SECRET.to_owned()));
     let refresh_endpoint = Some(format!("http://{}/oauth/refresh", service.public).parse().expect("a URL"));
     let service = Arc::new(Mutex::new(service));
     let report = attack(Options { restart: Some(restart(&service)), refresh_endpoint, ..options }).await;
@@ -111,18 +118,15 @@ async fn every_attack_is_refused_on_two_nodes_behind_one_redis() {
     let first = Service::start(BINARY, Store::Redis, signing(&key)).await;
     let second = first.second_node().await;
     let peer = Some(format!("http://{}", second.public).parse().expect("a URL"));
-    let report = attack(Options { peer, ..options(&first, ClientAuth::Assertion(key, None)) }).await;
-    all_refused(
-        &report,
-        &[SLOW, SECRETS[0], OPTIONAL_NONCES, ONE_ORIGIN, "no way to restart", "no second endpoint that refreshes"],
-    );
+    let report = attack(Options { peer, ..options(first.public, ClientAuth::Assertion(key, None)) }).await;
+    all_refused(&report, &[SLOW, SECRETS[0], OPTIONAL_NONCES, ONE_ORIGIN, "no way to restart", "no second endpoint that refreshes"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_attack_is_refused_where_nonces_are_demanded() {
     let settings = secret("client_secret_post").with("dpop.nonce", "required");
     let service = Service::start(BINARY, Store::Embedded, settings).await;
-    let options = options(&service, ClientAuth::Post(SECRET.to_owned()));
+    let options = options(service.public, ClientAuth::Post(SECRET.to_owned()));
     let service = Arc::new(Mutex::new(service));
     let report = attack(Options { restart: Some(restart(&service)), ..options }).await;
     all_refused(&report, &[SLOW, SECRETS[1], ONE_ORIGIN, ONE_NODE, "no second endpoint that refreshes"]);

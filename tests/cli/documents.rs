@@ -4,8 +4,16 @@ use keybound::config::{Config, Flags};
 
 use crate::support::repository_file;
 
-const DOCUMENTS: [&str; 7] =
-    ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "docs/operators.md", "docs/clients.md", "docs/gateways.md"];
+const DOCUMENTS: [&str; 8] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "docs/operators.md",
+    "docs/clients.md",
+    "docs/gateways.md",
+    "docs/attack-suite.md",
+];
 
 #[test]
 fn every_configuration_in_the_documents_is_accepted() {

@@ -87,9 +87,9 @@ pub(crate) fn selects(only: &[String], id: &str) -> bool {
 fn matches(pattern: &str, id: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == id || (pattern.len() == 3 && id.starts_with(pattern)),
-        Some((start, rest)) => {
-            id.strip_prefix(start).is_some_and(|tail| (0..=tail.len()).any(|at| tail.is_char_boundary(at) && (rest.is_empty() || matches(rest, &tail[at..]))))
-        }
+        Some((start, rest)) => id
+            .strip_prefix(start)
+            .is_some_and(|tail| (0..=tail.len()).any(|at| tail.is_char_boundary(at) && (rest.is_empty() || matches(rest, &tail[at..])))),
     }
 }
 

@@ -69,6 +69,14 @@ impl Settings {
         Self { loopback: true, ..Self::default() }
     }
 
+    /// Sets the issuer, which is that of a proxy before the service.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: &str) -> Self {
+        self.loopback = false;
+        self.config["issuer"] = json!(issuer);
+        self
+    }
+
     /// Sets `section.key` of the configuration file.
     #[must_use]
     pub fn with(mut self, path: &str, value: impl Into<Value>) -> Self {

@@ -87,7 +87,14 @@ async fn spoiled(arena: &Arena, spoil: Spoil) -> Step<()> {
 
 fn rows(list: &mut List, rows: &[(u16, super::Severity, &str, &str, &str, Spoil)]) {
     for &(number, severity, section, title, breach, spoil) in rows {
-        list.script(number, (severity, section, title, breach), Judgement::Refused, &format!("Authenticate with an assertion, with one thing changed: {title}."), run!(spoiled, spoil)).needs(&[Need::Assertion]);
+        list.script(
+            number,
+            (severity, section, title, breach),
+            Judgement::Refused,
+            &format!("Authenticate with an assertion, with one thing changed: {title}."),
+            run!(spoiled, spoil),
+        )
+        .needs(&[Need::Assertion]);
     }
 }
 
@@ -96,23 +103,37 @@ fn audiences(list: &mut List) {
     rows(
         list,
         &[
-            (1, Medium, rule, "A client assertion for the token endpoint", INJECTED, |arena, parts| parts.claim("aud", arena.endpoints.token.as_str())),
-            (2, Medium, rule, "A client assertion for a list with the issuer alone", INJECTED, |arena, parts| parts.claim("aud", json!([arena.endpoints.issuer]))),
-            (3, High, rule, "A client assertion for the issuer and another server", INJECTED, |arena, parts| parts.claim("aud", json!(["https://evil.example", arena.endpoints.issuer]))),
-            (4, High, rule, "A client assertion for the token endpoint and another server", INJECTED, |arena, parts| parts.claim("aud", json!([arena.endpoints.token.as_str(), "https://evil.example"]))),
+            (1, Medium, rule, "A client assertion for the token endpoint", INJECTED, |arena, parts| {
+                parts.claim("aud", arena.endpoints.token.as_str())
+            }),
+            (2, Medium, rule, "A client assertion for a list with the issuer alone", INJECTED, |arena, parts| {
+                parts.claim("aud", json!([arena.endpoints.issuer]))
+            }),
+            (3, High, rule, "A client assertion for the issuer and another server", INJECTED, |arena, parts| {
+                parts.claim("aud", json!(["https://evil.example", arena.endpoints.issuer]))
+            }),
+            (4, High, rule, "A client assertion for the token endpoint and another server", INJECTED, |arena, parts| {
+                parts.claim("aud", json!([arena.endpoints.token.as_str(), "https://evil.example"]))
+            }),
             (5, Critical, rule, "A client assertion for another server", INJECTED, |_, parts| parts.claim("aud", "https://evil.example")),
             (6, Medium, rule, "A client assertion for the issuer with a slash at its end", INJECTED, |arena, parts| {
                 let issuer = &arena.endpoints.issuer;
                 parts.claim("aud", issuer.strip_suffix('/').map_or_else(|| format!("{issuer}/"), str::to_owned));
             }),
-            (7, High, rule, "A client assertion for a server whose name begins like the issuer", INJECTED, |arena, parts| parts.claim("aud", format!("{}.evil.example", arena.endpoints.issuer))),
-            (8, Low, rule, "A client assertion for the issuer in capitals", INJECTED, |arena, parts| parts.claim("aud", arena.endpoints.issuer.to_uppercase())),
+            (7, High, rule, "A client assertion for a server whose name begins like the issuer", INJECTED, |arena, parts| {
+                parts.claim("aud", format!("{}.evil.example", arena.endpoints.issuer))
+            }),
+            (8, Low, rule, "A client assertion for the issuer in capitals", INJECTED, |arena, parts| {
+                parts.claim("aud", arena.endpoints.issuer.to_uppercase())
+            }),
             (9, High, rule, "A client assertion without an aud", INJECTED, |_, parts| {
                 parts.claims.remove("aud");
             }),
             (10, High, rule, "A client assertion whose aud is null", INJECTED, |_, parts| parts.claim("aud", Value::Null)),
             (11, High, rule, "A client assertion whose aud is an empty list", INJECTED, |_, parts| parts.claim("aud", json!([]))),
-            (12, High, rule, "A client assertion whose aud is an object", INJECTED, |arena, parts| parts.claim("aud", json!({arena.endpoints.issuer.clone(): true}))),
+            (12, High, rule, "A client assertion whose aud is an object", INJECTED, |arena, parts| {
+                parts.claim("aud", json!({arena.endpoints.issuer.clone(): true}))
+            }),
             (13, Medium, rule, "A client assertion for the endpoint of pushed requests", INJECTED, |arena, parts| {
                 let par = arena.endpoints.par.as_ref().map_or("https://evil.example/par", url::Url::as_str);
                 parts.claim("aud", par);
@@ -139,7 +160,9 @@ fn assertions(list: &mut List) {
             }),
             (25, High, rule, "A client assertion that expired five minutes ago", FOREVER, |_, parts| parts.claim("exp", now() - 300)),
             (26, Info, rule, "A client assertion that expires in ten years", FOREVER, |_, parts| parts.claim("exp", now() + 315_360_000)),
-            (27, Medium, rule, "A client assertion whose exp is a string", FOREVER, |_, parts| parts.claim("exp", (now() + 60).to_string())),
+            (27, Medium, rule, "A client assertion whose exp is a string", FOREVER, |_, parts| {
+                parts.claim("exp", (now() + 60).to_string())
+            }),
             (28, Medium, rule, "A client assertion whose exp is null", FOREVER, |_, parts| parts.claim("exp", Value::Null)),
             (29, Medium, rule, "A client assertion whose nbf is five minutes ahead", FOREVER, |_, parts| parts.claim("nbf", now() + 300)),
             (30, Low, rule, "A client assertion whose iat is five minutes ahead", FOREVER, |_, parts| parts.claim("iat", now() + 300)),
@@ -147,21 +170,69 @@ fn assertions(list: &mut List) {
                 parts.claims.remove("jti");
             }),
             (32, Low, rule, "A client assertion whose jti is a number", FOREVER, |_, parts| parts.claim("jti", 1)),
-            (33, High, "RFC 8725 section 3.11", "A client assertion with the typ dpop+jwt", CONFUSED, |_, parts| parts.head("typ", "dpop+jwt")),
-            (34, Medium, "RFC 8725 section 3.11", "A client assertion with the typ at+jwt", CONFUSED, |_, parts| parts.head("typ", "at+jwt")),
-            (35, Medium, "RFC 8725 section 3.11", "A client assertion with the typ oauth-authz-req+jwt", CONFUSED, |_, parts| parts.head("typ", "oauth-authz-req+jwt")),
+            (33, High, "RFC 8725 section 3.11", "A client assertion with the typ dpop+jwt", CONFUSED, |_, parts| {
+                parts.head("typ", "dpop+jwt")
+            }),
+            (34, Medium, "RFC 8725 section 3.11", "A client assertion with the typ at+jwt", CONFUSED, |_, parts| {
+                parts.head("typ", "at+jwt")
+            }),
+            (35, Medium, "RFC 8725 section 3.11", "A client assertion with the typ oauth-authz-req+jwt", CONFUSED, |_, parts| {
+                parts.head("typ", "oauth-authz-req+jwt")
+            }),
             (36, Medium, "RFC 7515 section 4.1.11", "A client assertion with an unknown critical parameter", CONFUSED, |_, parts| {
                 parts.head("crit", json!(["x"]));
                 parts.head("x", 1);
             }),
         ],
     );
-    list.script(37, (Low, "RFC 7523 section 2.2", "A client assertion with another client_id beside it", ANYONE), Judgement::Refused, "Authenticate with an assertion, and name another client in the form.", run!(other_id)).needs(&[Need::Assertion]);
-    list.script(38, (Low, "RFC 6749 section 3.2", "Two client assertions in one request", "which of two parameters counts depends on who reads"), Judgement::Refused, "Authenticate with two assertions.", run!(two_assertions)).needs(&[Need::Assertion]);
-    list.script(39, (Low, "RFC 7523 section 2.2", "A client assertion of another type", CONFUSED), Judgement::Refused, "Say that the assertion is a SAML assertion.", run!(other_type)).needs(&[Need::Assertion]);
-    list.script(40, (High, "RFC 8725 section 3.11", "The proof as the client assertion", CONFUSED), Judgement::Refused, "Send one DPoP proof, signed by the key of the client, as proof and as assertion.", run!(proof_as_assertion)).needs(&[Need::Assertion]);
-    list.script(41, (High, "RFC 8725 section 3.11", "The client assertion as the proof", CONFUSED), Judgement::Refused, "Send the client assertion in the DPoP header too.", run!(assertion_as_proof)).needs(&[Need::Assertion]);
-    list.script(42, (Medium, "RFC 7519 section 4", "A client assertion with exp twice", FOREVER), Judgement::Refused, "Authenticate with an assertion whose payload has two exp members.", run!(doubled_exp)).needs(&[Need::Assertion]);
+    list.script(
+        37,
+        (Low, "RFC 7523 section 2.2", "A client assertion with another client_id beside it", ANYONE),
+        Judgement::Refused,
+        "Authenticate with an assertion, and name another client in the form.",
+        run!(other_id),
+    )
+    .needs(&[Need::Assertion]);
+    list.script(
+        38,
+        (Low, "RFC 6749 section 3.2", "Two client assertions in one request", "which of two parameters counts depends on who reads"),
+        Judgement::Refused,
+        "Authenticate with two assertions.",
+        run!(two_assertions),
+    )
+    .needs(&[Need::Assertion]);
+    list.script(
+        39,
+        (Low, "RFC 7523 section 2.2", "A client assertion of another type", CONFUSED),
+        Judgement::Refused,
+        "Say that the assertion is a SAML assertion.",
+        run!(other_type),
+    )
+    .needs(&[Need::Assertion]);
+    list.script(
+        40,
+        (High, "RFC 8725 section 3.11", "The proof as the client assertion", CONFUSED),
+        Judgement::Refused,
+        "Send one DPoP proof, signed by the key of the client, as proof and as assertion.",
+        run!(proof_as_assertion),
+    )
+    .needs(&[Need::Assertion]);
+    list.script(
+        41,
+        (High, "RFC 8725 section 3.11", "The client assertion as the proof", CONFUSED),
+        Judgement::Refused,
+        "Send the client assertion in the DPoP header too.",
+        run!(assertion_as_proof),
+    )
+    .needs(&[Need::Assertion]);
+    list.script(
+        42,
+        (Medium, "RFC 7519 section 4", "A client assertion with exp twice", FOREVER),
+        Judgement::Refused,
+        "Authenticate with an assertion whose payload has two exp members.",
+        run!(doubled_exp),
+    )
+    .needs(&[Need::Assertion]);
 }
 
 async fn other_id(arena: &Arena) -> Step<()> {
@@ -178,7 +249,8 @@ async fn two_assertions(arena: &Arena) -> Step<()> {
 
 async fn other_type(arena: &Arena) -> Step<()> {
     let (_, parts) = Parts::of(arena)?;
-    let call = call_with(arena, &parts.sign()).await?.set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer");
+    let call =
+        call_with(arena, &parts.sign()).await?.set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer");
     refused(Stage::Token, &arena.send_honest(&call).await?)
 }
 
@@ -261,7 +333,14 @@ fn signatures(list: &mut List) {
         (58, Critical, "A client assertion with a signature of zeros", |parts| format!("{}.{}", parts.input(), b64([0; 64]))),
     ];
     for (number, severity, title, resign) in rows {
-        list.script(number, (severity, "RFC 7523 section 3", title, ANYONE), Judgement::Refused, &format!("Authenticate with {title}."), run!(resigned, resign)).needs(&[Need::Assertion]);
+        list.script(
+            number,
+            (severity, "RFC 7523 section 3", title, ANYONE),
+            Judgement::Refused,
+            &format!("Authenticate with {title}."),
+            run!(resigned, resign),
+        )
+        .needs(&[Need::Assertion]);
     }
 }
 
@@ -273,10 +352,38 @@ async fn resigned(arena: &Arena, resign: Resign) -> Step<()> {
 
 fn reuse(list: &mut List) {
     let rule = "RFC 7523 section 3";
-    list.script(60, (Medium, rule, "A client assertion twice", FOREVER), Judgement::AcceptedOnce, "Authenticate with an assertion.\nAuthenticate with it again, with a new proof.", run!(reused)).needs(&[Need::Assertion]);
-    list.script(61, (Medium, rule, "16 requests with one client assertion at one moment", FOREVER), Judgement::AcceptedOnce, "Send 16 requests with one assertion and 16 proofs at one moment.", run!(reused_at_once, false)).needs(&[Need::Assertion]);
-    list.script(62, (Medium, rule, "16 requests with one client assertion at one moment, half of them at the second node", FOREVER), Judgement::AcceptedOnce, "Send 16 requests with one assertion at one moment, each other one to the second node.", run!(reused_at_once, true)).needs(&[Need::Assertion, Need::Peer]);
-    list.script(63, (Medium, rule, "A used client assertion after the server was restarted", FOREVER), Judgement::AcceptedOnce, "Authenticate with an assertion.\nRestart the server.\nAuthenticate with it again.", run!(reused_after_restart)).needs(&[Need::Assertion, Need::Restart]);
+    list.script(
+        60,
+        (Medium, rule, "A client assertion twice", FOREVER),
+        Judgement::AcceptedOnce,
+        "Authenticate with an assertion.\nAuthenticate with it again, with a new proof.",
+        run!(reused),
+    )
+    .needs(&[Need::Assertion]);
+    list.script(
+        61,
+        (Medium, rule, "16 requests with one client assertion at one moment", FOREVER),
+        Judgement::AcceptedOnce,
+        "Send 16 requests with one assertion and 16 proofs at one moment.",
+        run!(reused_at_once, false),
+    )
+    .needs(&[Need::Assertion]);
+    list.script(
+        62,
+        (Medium, rule, "16 requests with one client assertion at one moment, half of them at the second node", FOREVER),
+        Judgement::AcceptedOnce,
+        "Send 16 requests with one assertion at one moment, each other one to the second node.",
+        run!(reused_at_once, true),
+    )
+    .needs(&[Need::Assertion, Need::Peer]);
+    list.script(
+        63,
+        (Medium, rule, "A used client assertion after the server was restarted", FOREVER),
+        Judgement::AcceptedOnce,
+        "Authenticate with an assertion.\nRestart the server.\nAuthenticate with it again.",
+        run!(reused_after_restart),
+    )
+    .needs(&[Need::Assertion, Need::Restart]);
 }
 
 async fn reused(arena: &Arena) -> Step<()> {
@@ -321,16 +428,49 @@ fn secrets(list: &mut List) {
         (73, Critical, "a character after the secret", |secret| format!("{secret}x")),
         (74, High, "a space after the secret", |secret| format!("{secret} ")),
         (75, High, "a NUL after the secret", |secret| format!("{secret}\0")),
-        (76, High, "the secret in the other case", |secret| secret.chars().map(|letter| if letter.is_ascii_lowercase() { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }).collect()),
+        (76, High, "the secret in the other case", |secret| {
+            secret
+                .chars()
+                .map(|letter| if letter.is_ascii_lowercase() { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() })
+                .collect()
+        }),
         (77, Critical, "the secret of random characters", |_| unique()),
     ];
     for (number, severity, what, secret) in secrets {
         let title = format!("A client with {what}");
-        list.script(number, (severity, rule, &title, ANYONE), Judgement::Refused, &format!("Authenticate with {what}."), run!(with_secret, secret)).needs(&[Need::Secret]);
+        list.script(
+            number,
+            (severity, rule, &title, ANYONE),
+            Judgement::Refused,
+            &format!("Authenticate with {what}."),
+            run!(with_secret, secret),
+        )
+        .needs(&[Need::Secret]);
     }
-    list.script(78, (Medium, rule, "A client secret in the query", "secrets end in logs"), Judgement::Refused, "Authenticate in the query of the URL.", run!(secret_in_query)).needs(&[Need::Secret]);
-    list.script(79, (Low, "RFC 6749 section 2.3", "A client with Basic and with a secret in the form", "two parties judge two of the secrets"), Judgement::Refused, "Authenticate in both ways at once.", run!(both_ways)).needs(&[Need::Secret]);
-    list.script(80, (Low, "RFC 9110 section 11.6.2", "A client with two Authorization lines", "two parties judge two of the secrets"), Judgement::Refused, "Send Authorization twice.", run!(two_authorizations)).needs(&[Need::Secret]);
+    list.script(
+        78,
+        (Medium, rule, "A client secret in the query", "secrets end in logs"),
+        Judgement::Refused,
+        "Authenticate in the query of the URL.",
+        run!(secret_in_query),
+    )
+    .needs(&[Need::Secret]);
+    list.script(
+        79,
+        (Low, "RFC 6749 section 2.3", "A client with Basic and with a secret in the form", "two parties judge two of the secrets"),
+        Judgement::Refused,
+        "Authenticate in both ways at once.",
+        run!(both_ways),
+    )
+    .needs(&[Need::Secret]);
+    list.script(
+        80,
+        (Low, "RFC 9110 section 11.6.2", "A client with two Authorization lines", "two parties judge two of the secrets"),
+        Judgement::Refused,
+        "Send Authorization twice.",
+        run!(two_authorizations),
+    )
+    .needs(&[Need::Secret]);
 }
 
 async fn with_secret(arena: &Arena, secret: fn(&str) -> String) -> Step<()> {
@@ -369,24 +509,67 @@ async fn two_authorizations(arena: &Arena) -> Step<()> {
 }
 
 fn requests(list: &mut List) {
-    list.script(90, (Critical, "11.11", "A client that shows nothing but a proof", ANYONE), Judgement::Refused, "Send the client_id and a good proof, and no authentication.", run!(unauthenticated)).needs(&[Need::Machine]);
-    list.script(91, (High, "RFC 6749 section 5.2", "A client that does not exist", ANYONE), Judgement::Refused, "Send a client_id that nobody registered.", run!(unknown_client)).needs(&[Need::Machine]);
+    list.script(
+        90,
+        (Critical, "11.11", "A client that shows nothing but a proof", ANYONE),
+        Judgement::Refused,
+        "Send the client_id and a good proof, and no authentication.",
+        run!(unauthenticated),
+    )
+    .needs(&[Need::Machine]);
+    list.script(
+        91,
+        (High, "RFC 6749 section 5.2", "A client that does not exist", ANYONE),
+        Judgement::Refused,
+        "Send a client_id that nobody registered.",
+        run!(unknown_client),
+    )
+    .needs(&[Need::Machine]);
     let spoiled: [(u16, super::Severity, &str, &str, &str, fn(Call) -> Call); 7] = [
-        (92, Low, "RFC 6749 section 3.2", "grant_type twice", "which of two parameters counts depends on who reads", |call| call.add("grant_type", "client_credentials")),
-        (93, Medium, "RFC 9700 section 2.4", "The password grant", "user names and passwords are taken", |call| call.set("grant_type", "password").set("username", "alice").set("password", "password")),
-        (94, Low, "RFC 6749 section 5.2", "A grant that does not exist", "what is unknown is let through", |call| call.set("grant_type", "urn:example:unknown")),
+        (92, Low, "RFC 6749 section 3.2", "grant_type twice", "which of two parameters counts depends on who reads", |call| {
+            call.add("grant_type", "client_credentials")
+        }),
+        (93, Medium, "RFC 9700 section 2.4", "The password grant", "user names and passwords are taken", |call| {
+            call.set("grant_type", "password").set("username", "alice").set("password", "password")
+        }),
+        (94, Low, "RFC 6749 section 5.2", "A grant that does not exist", "what is unknown is let through", |call| {
+            call.set("grant_type", "urn:example:unknown")
+        }),
         (95, Low, "RFC 6749 section 4.4.2", "No grant_type", "a default grant is issued", |call| call.without("grant_type")),
-        (96, Low, "RFC 6749 section 3.2", "A scope twice", "which of two parameters counts depends on who reads", |call| call.set("scope", "openid").add("scope", "openid")),
-        (97, Low, "RFC 6749 section 3.3", "A scope with a character that no scope has", "scopes are cut or joined by other readers", |call| call.set("scope", "read\"write")),
+        (96, Low, "RFC 6749 section 3.2", "A scope twice", "which of two parameters counts depends on who reads", |call| {
+            call.set("scope", "openid").add("scope", "openid")
+        }),
+        (
+            97,
+            Low,
+            "RFC 6749 section 3.3",
+            "A scope with a character that no scope has",
+            "scopes are cut or joined by other readers",
+            |call| call.set("scope", "read\"write"),
+        ),
         (98, Low, "RFC 6749 section 3.2", "The grant_type in the query", "requests can be made by a link", |mut call| {
             call.url.query_pairs_mut().append_pair("grant_type", "client_credentials");
             call.without("grant_type")
         }),
     ];
     for (number, severity, section, title, breach, spoil) in spoiled {
-        list.script(number, (severity, section, title, breach), Judgement::Refused, &format!("Send a token request, with one thing changed: {title}."), run!(spoiled_request, spoil)).needs(&[Need::Machine]);
+        list.script(
+            number,
+            (severity, section, title, breach),
+            Judgement::Refused,
+            &format!("Send a token request, with one thing changed: {title}."),
+            run!(spoiled_request, spoil),
+        )
+        .needs(&[Need::Machine]);
     }
-    list.script(99, (Low, "RFC 6749 section 3.2", "A token request with GET", "tokens and secrets end in logs"), Judgement::Refused, "Send the parameters in the query of a GET request.", run!(with_get)).needs(&[Need::Machine]);
+    list.script(
+        99,
+        (Low, "RFC 6749 section 3.2", "A token request with GET", "tokens and secrets end in logs"),
+        Judgement::Refused,
+        "Send the parameters in the query of a GET request.",
+        run!(with_get),
+    )
+    .needs(&[Need::Machine]);
 }
 
 async fn unauthenticated(arena: &Arena) -> Step<()> {
@@ -396,7 +579,8 @@ async fn unauthenticated(arena: &Arena) -> Step<()> {
 }
 
 async fn unknown_client(arena: &Arena) -> Step<()> {
-    let call = arena.call(Stage::Token).await?.client(Some(Client { id: format!("unknown-{}", unique()), auth: ClientAuth::Post(unique()) }));
+    let call =
+        arena.call(Stage::Token).await?.client(Some(Client { id: format!("unknown-{}", unique()), auth: ClientAuth::Post(unique()) }));
     refused(Stage::Token, &arena.send_honest(&call).await?)
 }
 

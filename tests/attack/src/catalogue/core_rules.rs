@@ -43,7 +43,11 @@ pub(super) fn add(list: &mut List, from: u16, place: &str) {
     });
     value!(Critical, "4.3(6)", "A proof without its signature", |scene| format!("{}.", scene.draft.signing_input()));
     value!(Critical, "4.3(6)", "Another's signature under the right key", |scene| scene.draft.clone().signed_by(&scene.stranger).sign());
-    value!(Critical, "4.3(6)", "A claim changed after signing", |scene| scene.draft.clone().claim("jti", unique()).with_signature(scene.draft.signature()));
+    value!(Critical, "4.3(6)", "A claim changed after signing", |scene| scene
+        .draft
+        .clone()
+        .claim("jti", unique())
+        .with_signature(scene.draft.signature()));
     draft!(High, "4.3(4)", "The typ JWT", |draft| draft.head("typ", "JWT"));
     value!(Critical, "4.3(5)", "The alg none", |scene| scene.draft.clone().head("alg", "none").with_signature(b""));
     value!(Critical, "4.3(5)", "HS256 with the public key as the secret", |scene| {
@@ -53,7 +57,11 @@ pub(super) fn add(list: &mut List, from: u16, place: &str) {
     });
     draft!(High, "4.3(7)", "A private member in the key", |draft| draft.jwk("d", b64([7; 32])));
     draft!(Medium, "RFC 7515 section 4.1.11", "An unknown critical parameter", |draft| draft.head("crit", json!(["x"])).head("x", 1));
-    draft!(Info, "RFC 7515 section 4", "A header parameter twice", |draft| draft.header_text(|text| text.replacen('{', r#"{"typ":"JWT","#, 1)));
+    draft!(Info, "RFC 7515 section 4", "A header parameter twice", |draft| draft.header_text(|text| text.replacen(
+        '{',
+        r#"{"typ":"JWT","#,
+        1
+    )));
     draft!(Medium, "RFC 4648 section 3.5", "Unused bits set in the key", |draft| {
         let x = draft.header["jwk"]["x"].as_str().and_then(with_tail_bits).unwrap_or_default();
         draft.jwk("x", x)

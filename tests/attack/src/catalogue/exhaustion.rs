@@ -35,9 +35,19 @@ fn proofs(list: &mut List) {
         (2, Medium, "A header line of 1 MiB", SIZE, |_| vec![vec![b'x'; 1 << 20]]),
         (3, Medium, "50000 dots", SIZE, |_| vec![vec![b'.'; 50_000]]),
         (4, Medium, "A thousand proofs in one request", SIZE, |draft| vec![draft.sign().into_bytes(); 1_000]),
-        (5, Medium, "A header nested 2000 deep", SIZE, |draft| one(draft.header_text(|text| text.replacen('{', &format!("{{\"x\":{}{},", "[".repeat(2_000), "]".repeat(2_000)), 1)).sign())),
-        (6, Medium, "Claims nested 2000 deep", SIZE, |draft| one(draft.claims_text(|text| text.replacen('{', &format!("{{\"x\":{}{},", "{\"a\":".repeat(1_000), "1".to_owned() + &"}".repeat(1_000)), 1)).sign())),
-        (7, High, "An RSA key of 16384 bits", SLOW, |draft| one(draft.head("alg", "PS256").head("jwk", rsa_key(2_048, "AQAB")).with_signature([7; 2_048]))),
+        (5, Medium, "A header nested 2000 deep", SIZE, |draft| {
+            one(draft.header_text(|text| text.replacen('{', &format!("{{\"x\":{}{},", "[".repeat(2_000), "]".repeat(2_000)), 1)).sign())
+        }),
+        (6, Medium, "Claims nested 2000 deep", SIZE, |draft| {
+            one(draft
+                .claims_text(|text| {
+                    text.replacen('{', &format!("{{\"x\":{}{},", "{\"a\":".repeat(1_000), "1".to_owned() + &"}".repeat(1_000)), 1)
+                })
+                .sign())
+        }),
+        (7, High, "An RSA key of 16384 bits", SLOW, |draft| {
+            one(draft.head("alg", "PS256").head("jwk", rsa_key(2_048, "AQAB")).with_signature([7; 2_048]))
+        }),
         (8, High, "An RSA key with an exponent of 2048 bits", SLOW, |draft| {
             let e = b64([0x55; 256].map(|byte| byte | 1));
             one(draft.head("alg", "PS256").head("jwk", rsa_key(256, &e)).with_signature([7; 256]))
@@ -56,8 +66,12 @@ fn proofs(list: &mut List) {
             draft.claims.extend((0..10_000).map(|index| (format!("c{index}"), json!(index))));
             one(draft.sign())
         }),
-        (14, Low, "A number of 20000 digits among the claims", SLOW, |draft| one(draft.claims_text(|text| text.replacen('{', &format!("{{\"x\":{},", "9".repeat(20_000)), 1)).sign())),
-        (15, Low, "An iat of 3000 digits", SLOW, |draft| one(draft.claim("iat", "@").claims_text(|text| text.replace("\"@\"", &"1".repeat(3_000))).sign())),
+        (14, Low, "A number of 20000 digits among the claims", SLOW, |draft| {
+            one(draft.claims_text(|text| text.replacen('{', &format!("{{\"x\":{},", "9".repeat(20_000)), 1)).sign())
+        }),
+        (15, Low, "An iat of 3000 digits", SLOW, |draft| {
+            one(draft.claim("iat", "@").claims_text(|text| text.replace("\"@\"", &"1".repeat(3_000))).sign())
+        }),
         (16, Medium, "A JWE that wants ten million rounds of PBES2", SLOW, |_| {
             let header = json!({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 10_000_000, "p2s": b64([7; 16]), "typ": "dpop+jwt"});
             one(format!("{}.{}.{}.{}.{}", b64(header.to_string()), b64([7; 24]), b64([7; 12]), b64([7; 64]), b64([7; 16])))
@@ -66,7 +80,9 @@ fn proofs(list: &mut List) {
             let header = json!({"alg": "dir", "enc": "A128GCM", "zip": "DEF", "typ": "dpop+jwt"});
             one(format!("{}..{}.{}.{}", b64(header.to_string()), b64([7; 12]), b64([7; 3_000]), b64([7; 16])))
         }),
-        (18, Low, "A list of 2000 critical header parameters", SIZE, |draft| one(draft.head("crit", (0..2_000).map(|index| format!("c{index}")).collect::<Vec<_>>()).sign())),
+        (18, Low, "A list of 2000 critical header parameters", SIZE, |draft| {
+            one(draft.head("crit", (0..2_000).map(|index| format!("c{index}")).collect::<Vec<_>>()).sign())
+        }),
         (19, Low, "A chain of 500 certificates in the header", SIZE, |draft| one(draft.head("x5c", vec!["MIIB".repeat(20); 500]).sign())),
         (20, Low, "A key with 2000 further members", SIZE, |mut draft| {
             for index in 0..2_000 {
@@ -76,7 +92,13 @@ fn proofs(list: &mut List) {
         }),
     ];
     for (number, severity, title, breach, forge) in rows {
-        list.script(number, (severity, "RFC 8725 section 2.7", title, breach), Judgement::Bounded, &format!("Send a token request with a forged DPoP header: {title}.\nSend an honest request."), run!(bounded_proof, forge));
+        list.script(
+            number,
+            (severity, "RFC 8725 section 2.7", title, breach),
+            Judgement::Bounded,
+            &format!("Send a token request with a forged DPoP header: {title}.\nSend an honest request."),
+            run!(bounded_proof, forge),
+        );
     }
 }
 
@@ -97,7 +119,9 @@ async fn bounded(arena: &Arena, answers: Vec<Result<Response, WireError>>) -> St
             // To end the connection is an answer.
             Err(WireError::Closed | WireError::Garbled) => {}
             Ok(answer) if answer.elapsed > LIMIT => return breach(format!("the answer took {:.1} s", answer.elapsed.as_secs_f32())),
-            Ok(answer) if answer.status == 500 || answer.status == 502 => return inconclusive(format!("the server failed ({})", answer.status)),
+            Ok(answer) if answer.status == 500 || answer.status == 502 => {
+                return inconclusive(format!("the server failed ({})", answer.status));
+            }
             Ok(_) => {}
         }
     }
@@ -134,23 +158,55 @@ fn forms(list: &mut List) {
             call.form.extend((0..10_000).map(|index| (format!("p{index}"), "x".to_owned())));
             call
         }),
-        (32, High, "A scope of 100000 words", |call| call.set("scope", (0..100_000).map(|index| format!("s{index}")).collect::<Vec<_>>().join(" "))),
+        (32, High, "A scope of 100000 words", |call| {
+            call.set("scope", (0..100_000).map(|index| format!("s{index}")).collect::<Vec<_>>().join(" "))
+        }),
         (33, Medium, "A scope of one word, a hundred thousand times", |call| call.set("scope", "openid ".repeat(100_000))),
         (34, Medium, "A thousand resources", |mut call| {
             call.form.extend((0..1_000).map(|index| ("resource".to_owned(), format!("https://r{index}.example/"))));
             call
         }),
-        (35, Medium, "Authorization details nested 5000 deep", |call| call.set("authorization_details", format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)))),
+        (35, Medium, "Authorization details nested 5000 deep", |call| {
+            call.set("authorization_details", format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)))
+        }),
         (36, Low, "A grant_type of 100 KiB", |call| call.set("grant_type", "g".repeat(100 * 1024))),
-        (37, Medium, "A client assertion of 500 KiB", |call| call.client(None).set("client_assertion_type", crate::target::ASSERTION_TYPE).set("client_assertion", "a.".repeat(250_000))),
+        (37, Medium, "A client assertion of 500 KiB", |call| {
+            call.client(None).set("client_assertion_type", crate::target::ASSERTION_TYPE).set("client_assertion", "a.".repeat(250_000))
+        }),
         (38, Low, "A form of percent triplets", |call| call.set("x", "\u{1}".repeat(100_000))),
     ];
     for (number, severity, title, swell) in rows {
-        list.script(number, (severity, "RFC 8725 section 2.7", title, SIZE), Judgement::Bounded, &format!("Send a token request with {title}.\nSend an honest request."), run!(bounded_form, swell));
+        list.script(
+            number,
+            (severity, "RFC 8725 section 2.7", title, SIZE),
+            Judgement::Bounded,
+            &format!("Send a token request with {title}.\nSend an honest request."),
+            run!(bounded_form, swell),
+        );
     }
-    list.script(39, (Medium, "RFC 6749 section 10.4", "A refresh token of 500 KiB", SIZE), Judgement::Bounded, "Send a refresh with a refresh token of 500 KiB.\nSend an honest request.", run!(long_token)).needs(&[Need::Session]);
-    list.script(40, (Medium, "RFC 6750 section 2.1", "An access token of 100 KiB", SIZE), Judgement::Bounded, "Show an access token of 100 KiB.\nSend an honest request.", run!(long_access_token)).needs(&[Need::Resource]);
-    list.script(41, (High, "RFC 8725 section 2.7", "A scope eight times as long that costs more than forty times as much", SLOW), Judgement::Bounded, "Measure a token request with a scope of 1000 words, and one with 8000.", run!(quadratic));
+    list.script(
+        39,
+        (Medium, "RFC 6749 section 10.4", "A refresh token of 500 KiB", SIZE),
+        Judgement::Bounded,
+        "Send a refresh with a refresh token of 500 KiB.\nSend an honest request.",
+        run!(long_token),
+    )
+    .needs(&[Need::Session]);
+    list.script(
+        40,
+        (Medium, "RFC 6750 section 2.1", "An access token of 100 KiB", SIZE),
+        Judgement::Bounded,
+        "Show an access token of 100 KiB.\nSend an honest request.",
+        run!(long_access_token),
+    )
+    .needs(&[Need::Resource]);
+    list.script(
+        41,
+        (High, "RFC 8725 section 2.7", "A scope eight times as long that costs more than forty times as much", SLOW),
+        Judgement::Bounded,
+        "Measure a token request with a scope of 1000 words, and one with 8000.",
+        run!(quadratic),
+    );
 }
 
 async fn bounded_form(arena: &Arena, swell: Swell) -> Step<()> {
@@ -194,10 +250,34 @@ async fn quadratic(arena: &Arena) -> Step<()> {
 }
 
 fn floods(list: &mut List) {
-    list.script(50, (Medium, "RFC 8725 section 2.7", "64 requests with broken signatures at one moment", SLOW), Judgement::Bounded, "Send 64 requests whose signatures are wrong at one moment.\nSend an honest request.", run!(flood, 64_usize, Flood::BadSignature));
-    list.script(51, (Medium, "RFC 8725 section 2.7", "64 requests with forms of 256 KiB at one moment", SIZE), Judgement::Bounded, "Send 64 requests with long forms at one moment.\nSend an honest request.", run!(flood, 64_usize, Flood::LongForm));
-    list.script(52, (Medium, "RFC 8725 section 2.7", "64 requests with header lines of 64 KiB at one moment", SIZE), Judgement::Bounded, "Send 64 requests with long proofs at one moment.\nSend an honest request.", run!(flood, 64_usize, Flood::LongProof));
-    list.script(53, (Medium, "RFC 8725 section 2.7", "64 requests with large RSA keys at one moment", SLOW), Judgement::Bounded, "Send 64 requests with RSA keys of 16384 bits at one moment.\nSend an honest request.", run!(flood, 64_usize, Flood::LargeKey));
+    list.script(
+        50,
+        (Medium, "RFC 8725 section 2.7", "64 requests with broken signatures at one moment", SLOW),
+        Judgement::Bounded,
+        "Send 64 requests whose signatures are wrong at one moment.\nSend an honest request.",
+        run!(flood, 64_usize, Flood::BadSignature),
+    );
+    list.script(
+        51,
+        (Medium, "RFC 8725 section 2.7", "64 requests with forms of 256 KiB at one moment", SIZE),
+        Judgement::Bounded,
+        "Send 64 requests with long forms at one moment.\nSend an honest request.",
+        run!(flood, 64_usize, Flood::LongForm),
+    );
+    list.script(
+        52,
+        (Medium, "RFC 8725 section 2.7", "64 requests with header lines of 64 KiB at one moment", SIZE),
+        Judgement::Bounded,
+        "Send 64 requests with long proofs at one moment.\nSend an honest request.",
+        run!(flood, 64_usize, Flood::LongProof),
+    );
+    list.script(
+        53,
+        (Medium, "RFC 8725 section 2.7", "64 requests with large RSA keys at one moment", SLOW),
+        Judgement::Bounded,
+        "Send 64 requests with RSA keys of 16384 bits at one moment.\nSend an honest request.",
+        run!(flood, 64_usize, Flood::LargeKey),
+    );
 }
 
 #[derive(Clone, Copy)]
@@ -221,7 +301,9 @@ async fn flood(arena: &Arena, count: usize, flood: Flood) -> Step<()> {
                     arena.request(&call, &one(draft.signed_by(&stranger).sign()))
                 }
                 Flood::LongProof => arena.request(&call, &one(draft.claim("x", "x".repeat(48 * 1024)).sign())),
-                Flood::LargeKey => arena.request(&call, &one(draft.head("alg", "PS256").head("jwk", rsa_key(2_048, "AQAB")).with_signature([7; 2_048]))),
+                Flood::LargeKey => {
+                    arena.request(&call, &one(draft.head("alg", "PS256").head("jwk", rsa_key(2_048, "AQAB")).with_signature([7; 2_048])))
+                }
             }
         })
         .collect();

@@ -28,7 +28,9 @@ fn uris(list: &mut List) {
     let elsewhere: [(u16, &str, Forged); 20] = [
         (1, "Another host", |url| url.as_str().replacen(&authority(url), "api.example.com", 1)),
         (2, "Another port", |url| with(url, |url| url.set_port(Some(4)))),
-        (3, "The other scheme", |url| if url.scheme() == "https" { url.as_str().replacen("https", "http", 1) } else { url.as_str().replacen("http", "https", 1) }),
+        (3, "The other scheme", |url| {
+            if url.scheme() == "https" { url.as_str().replacen("https", "http", 1) } else { url.as_str().replacen("http", "https", 1) }
+        }),
         (4, "Another path", |url| with_path(url, "/somewhere/else")),
         (5, "The path of the authorization endpoint", |url| with_path(url, "/oauth/authorize")),
         (6, "The path one level up", |url| with_path(url, url.path().rsplit_once('/').map_or("/", |(parent, _)| parent))),
@@ -74,14 +76,18 @@ fn uris(list: &mut List) {
     let crafted: [(u16, &str, Forged); 24] = [
         (40, "The path alone", |url| url.path().to_owned()),
         (41, "Without a scheme", |url| url.as_str().split_once(':').map_or_else(String::new, |(_, rest)| rest.to_owned())),
-        (42, "The authority and path without a scheme", |url| url.as_str().split_once("://").map_or_else(String::new, |(_, rest)| rest.to_owned())),
+        (42, "The authority and path without a scheme", |url| {
+            url.as_str().split_once("://").map_or_else(String::new, |(_, rest)| rest.to_owned())
+        }),
         (43, "A user name before the host", |url| url.as_str().replacen("://", "://user@", 1)),
         (44, "A user name and password before the host", |url| url.as_str().replacen("://", "://user:pass@", 1)),
         (45, "The right host as a user name", |url| url.as_str().replacen("://", &format!("://{}@evil.example#", host(url)), 1)),
         (46, "Backslashes in place of slashes", |url| url.as_str().replace('/', "\\")),
         (47, "A backslash in the path", |url| format!("{url}\\")),
         (48, "A tab within the host", |url| url.as_str().replacen("://", "://\t", 1)),
-        (49, "A line break within the path", |url| format!("{}\n{}", &url.as_str()[..url.as_str().len() - 2], &url.as_str()[url.as_str().len() - 2..])),
+        (49, "A line break within the path", |url| {
+            format!("{}\n{}", &url.as_str()[..url.as_str().len() - 2], &url.as_str()[url.as_str().len() - 2..])
+        }),
         (50, "A NUL at the end", |url| format!("{url}\0")),
         (51, "A letter outside ASCII in the path", |url| format!("{url}\u{e9}")),
         (52, "A full-width letter in the path", |url| url.as_str().replacen("/o", "/\u{ff4f}", 1) + "\u{200b}"),
@@ -91,8 +97,12 @@ fn uris(list: &mut List) {
         (56, "The scheme ftp", |url| url.as_str().replacen(url.scheme(), "ftp", 1)),
         (57, "The scheme ws", |url| url.as_str().replacen("http", "ws", 1)),
         (58, "The scheme javascript", |url| format!("javascript:{url}")),
-        (59, "The host as one number", |url| if host(url) == "127.0.0.1" { url.as_str().replacen("127.0.0.1", "2130706433", 1) } else { format!("{url}\u{7f}") }),
-        (60, "The host in hexadecimal", |url| if host(url) == "127.0.0.1" { url.as_str().replacen("127.0.0.1", "0x7f.1", 1) } else { format!("{url}\u{1}") }),
+        (59, "The host as one number", |url| {
+            if host(url) == "127.0.0.1" { url.as_str().replacen("127.0.0.1", "2130706433", 1) } else { format!("{url}\u{7f}") }
+        }),
+        (60, "The host in hexadecimal", |url| {
+            if host(url) == "127.0.0.1" { url.as_str().replacen("127.0.0.1", "0x7f.1", 1) } else { format!("{url}\u{1}") }
+        }),
         (61, "A broken percent triplet", |url| format!("{url}%zz")),
         (62, "A percent sign at the end", |url| format!("{url}%")),
         (63, "A port that is no number", |url| url.as_str().replacen(&authority(url), &format!("{}:port", host(url)), 1)),
@@ -149,7 +159,17 @@ fn encoded_slash(url: &Url, slash: &str) -> String {
 
 fn methods(list: &mut List) {
     const METHOD: &str = "a proof for one method is good for another";
-    let methods = [(70, High, "GET"), (71, High, "PUT"), (72, Medium, "HEAD"), (73, Low, "post"), (74, Low, "Post"), (75, Low, "POST "), (76, Medium, "*"), (77, Medium, "GET,POST"), (78, Medium, "POST\u{0}")];
+    let methods = [
+        (70, High, "GET"),
+        (71, High, "PUT"),
+        (72, Medium, "HEAD"),
+        (73, Low, "post"),
+        (74, Low, "Post"),
+        (75, Low, "POST "),
+        (76, Medium, "*"),
+        (77, Medium, "GET,POST"),
+        (78, Medium, "POST\u{0}"),
+    ];
     for (number, severity, method) in methods {
         let title = format!("The htm {method:?} on a POST request");
         list.draft(number, (severity, "4.3(8)", &title, METHOD), move |draft| draft.claim("htm", method));

@@ -14,7 +14,7 @@ const NO_KEY: &str = "a proof of no key at all is accepted";
 const FOREIGN: &str = "anyone makes proofs for anyone's key";
 const PRIVATE: &str = "the server takes a private key that is out in the open for a sound one";
 const TWO_NAMES: &str = "one key has several spellings, and so several thumbprints: bindings and replay checks come apart";
-const UNSOUND: &str = "a key is used that no sound library makes: its signatures can be forged or its private key found";
+const UNSOUND: &str = "tokens are bound to a key that protects nothing: its signatures can be forged or its private key found";
 const MISUSED: &str = "a key is used against what it says it is for";
 
 pub(super) fn attacks() -> Vec<Attack> {
@@ -60,10 +60,14 @@ fn absent(list: &mut List) {
         let kid = draft.key.jkt();
         draft.without_head("jwk").head("kid", kid)
     });
-    list.draft(12, (High, "RFC 8725 section 3.10", "A jku in place of the key", "the server fetches what a stranger's header names"), |draft| {
-        draft.without_head("jwk").head("jku", "http://127.0.0.1:9/keys.json")
+    list.draft(
+        12,
+        (High, "RFC 8725 section 3.10", "A jku in place of the key", "the server fetches what a stranger's header names"),
+        |draft| draft.without_head("jwk").head("jku", "http://127.0.0.1:9/keys.json"),
+    );
+    list.draft(13, (High, "RFC 8725 section 3.10", "An x5c in place of the key", NO_KEY), |draft| {
+        draft.without_head("jwk").head("x5c", json!(["MIIB"]))
     });
-    list.draft(13, (High, "RFC 8725 section 3.10", "An x5c in place of the key", NO_KEY), |draft| draft.without_head("jwk").head("x5c", json!(["MIIB"])));
 }
 
 fn private(list: &mut List) {
@@ -78,11 +82,14 @@ fn private(list: &mut List) {
         let title = format!("The private member {name} in the key");
         list.draft(number, (Low, "4.3(7)", &title, PRIVATE), move |draft| draft.jwk(name, b64([7; 32])));
     }
-    list.draft(31, (Low, "4.3(7)", "The private member oth in the key", PRIVATE), |draft| draft.jwk("oth", json!([{"r": "AQ", "d": "AQ", "t": "AQ"}])));
+    list.draft(31, (Low, "4.3(7)", "The private member oth in the key", PRIVATE), |draft| {
+        draft.jwk("oth", json!([{"r": "AQ", "d": "AQ", "t": "AQ"}]))
+    });
 }
 
 fn elliptic(list: &mut List) {
-    let coordinate = |draft: &crate::jose::Draft, name: &str| draft.header.get("jwk").and_then(|jwk| jwk[name].as_str()).unwrap_or_default().to_owned();
+    let coordinate =
+        |draft: &crate::jose::Draft, name: &str| draft.header.get("jwk").and_then(|jwk| jwk[name].as_str()).unwrap_or_default().to_owned();
     list.draft(40, (High, "RFC 7517 section 4.1", "No kty in the key", NO_KEY), |draft| draft.without_jwk("kty"));
     list.draft(41, (Low, "RFC 7517 section 4.1", "The kty \"ec\" in small letters", TWO_NAMES), |draft| draft.jwk("kty", "ec"));
     list.draft(42, (Medium, "RFC 7517 section 4.1", "The kty \"RSA\" on an elliptic key", TWO_NAMES), |draft| draft.jwk("kty", "RSA"));
@@ -115,7 +122,9 @@ fn elliptic(list: &mut List) {
     });
     list.value(59, (Medium, "RFC 7518 section 6.2.1.2", "A leading zero byte left out of x", TWO_NAMES), move |scene| {
         // One key in 256 has such a coordinate.
-        let key = std::iter::repeat_with(Key::es256).take(20_000).find(|key| key.jwk()["x"].as_str().is_some_and(|x| x.starts_with("AA") && x < "AAE"));
+        let key = std::iter::repeat_with(Key::es256)
+            .take(20_000)
+            .find(|key| key.jwk()["x"].as_str().is_some_and(|x| x.starts_with("AA") && x < "AAE"));
         let draft = scene.draft.clone().by(&key.unwrap_or_else(Key::es256));
         let bytes = unb64(&coordinate(&draft, "x")).unwrap_or_default();
         draft.jwk("x", b64(bytes.get(1..).unwrap_or_default())).sign()
@@ -135,7 +144,9 @@ fn elliptic(list: &mut List) {
         let mirrored = negate_y(&draft.key.jwk());
         draft.head("jwk", mirrored)
     });
-    list.draft(63, (Critical, "RFC 8725 section 3.4", "The point (0, 0)", UNSOUND), |draft| draft.jwk("x", b64([0; 32])).jwk("y", b64([0; 32])));
+    list.draft(63, (Critical, "RFC 8725 section 3.4", "The point (0, 0)", UNSOUND), |draft| {
+        draft.jwk("x", b64([0; 32])).jwk("y", b64([0; 32]))
+    });
     list.draft(64, (Critical, "RFC 8725 section 3.4", "A point that is not on the curve", UNSOUND), move |draft| {
         let mut bytes = unb64(&coordinate(&draft, "y")).unwrap_or_default();
         if let Some(last) = bytes.last_mut() {
@@ -143,7 +154,9 @@ fn elliptic(list: &mut List) {
         }
         draft.jwk("y", b64(bytes))
     });
-    list.draft(65, (Critical, "RFC 8725 section 3.4", "Coordinates beyond the field", UNSOUND), |draft| draft.jwk("x", b64([0xff; 32])).jwk("y", b64([0xff; 32])));
+    list.draft(65, (Critical, "RFC 8725 section 3.4", "Coordinates beyond the field", UNSOUND), |draft| {
+        draft.jwk("x", b64([0xff; 32])).jwk("y", b64([0xff; 32]))
+    });
     list.draft(66, (Critical, "4.3(6)", "The coordinates of the key swapped", FOREIGN), move |draft| {
         let (x, y) = (coordinate(&draft, "x"), coordinate(&draft, "y"));
         draft.jwk("x", y).jwk("y", x)
@@ -171,8 +184,12 @@ fn uses(list: &mut List) {
     let rule = "RFC 7517 section 4.2";
     list.draft(80, (Info, rule, "A key for encryption", MISUSED), |draft| draft.jwk("use", "enc"));
     list.draft(81, (Info, rule, "A use that is a number", MISUSED), |draft| draft.jwk("use", 1));
-    list.draft(82, (Info, "RFC 7517 section 4.3", "A key whose operations are for encryption", MISUSED), |draft| draft.jwk("key_ops", json!(["encrypt"])));
-    list.draft(83, (Info, "RFC 7517 section 4.3", "Operations of the key that are no list", MISUSED), |draft| draft.jwk("key_ops", "verify"));
+    list.draft(82, (Info, "RFC 7517 section 4.3", "A key whose operations are for encryption", MISUSED), |draft| {
+        draft.jwk("key_ops", json!(["encrypt"]))
+    });
+    list.draft(83, (Info, "RFC 7517 section 4.3", "Operations of the key that are no list", MISUSED), |draft| {
+        draft.jwk("key_ops", "verify")
+    });
     list.draft(84, (Info, "RFC 7517 section 4.4", "A key for another algorithm", MISUSED), |draft| draft.jwk("alg", "ES384"));
 }
 
@@ -206,9 +223,11 @@ fn signatures(list: &mut List) {
     list.value(98, (Low, "RFC 7518 section 3.4", "A signature in ASN.1", "one proof has several spellings"), |scene| {
         scene.draft.with_signature(der_of(&scene.draft.signature()))
     });
-    list.value(99, (Low, "RFC 7518 section 3.4", "A signature with s enlarged by the order of the curve", "one proof has several spellings"), |scene| {
-        scene.draft.with_signature(p256_wide(&scene.draft.signature()))
-    });
+    list.value(
+        99,
+        (Low, "RFC 7518 section 3.4", "A signature with s enlarged by the order of the curve", "one proof has several spellings"),
+        |scene| scene.draft.with_signature(p256_wide(&scene.draft.signature())),
+    );
     list.value(100, (Low, "RFC 7518 section 3.4", "A signature that lacks its last byte", FOREIGN), |scene| {
         scene.draft.with_signature(&scene.draft.signature()[..63])
     });
@@ -229,7 +248,7 @@ fn signatures(list: &mut List) {
 
 fn rsa(list: &mut List) {
     let needs = [Need::Alg("PS256"), Need::Machine];
-    list.value(110, (High, "RFC 7518 section 3.5", "An RSA key of 1024 bits", UNSOUND), |scene| {
+    list.value(110, (Medium, "RFC 7518 section 3.5", "An RSA key of 1024 bits", UNSOUND), |scene| {
         let mut draft = scene.draft.clone().head("alg", "PS256");
         let (_, signature) = small_rsa(|jwk| {
             draft = draft.clone().head("jwk", jwk.clone());
@@ -238,7 +257,7 @@ fn rsa(list: &mut List) {
         draft.with_signature(signature)
     })
     .needs(&needs);
-    list.value(111, (Critical, "RFC 8017 section 3.1", "An RSA key with the exponent 1, for which anyone signs", FOREIGN), |scene| {
+    list.value(111, (Medium, "RFC 8017 section 3.1", "An RSA key with the exponent 1, for which anyone signs", UNSOUND), |scene| {
         let mut draft = scene.draft.clone().head("alg", "PS256");
         let (_, signature) = rsa_forged_with_exponent_one(|jwk| {
             draft = draft.clone().head("jwk", jwk.clone());
@@ -247,11 +266,15 @@ fn rsa(list: &mut List) {
         draft.with_signature(signature)
     })
     .needs(&needs);
-    list.value(112, (Medium, "RFC 7518 section 3.5", "A PKCS #1 v1.5 signature called PS256", "the padding is not that of the alg"), |scene| {
-        let key = Key::rsa();
-        let draft = scene.draft.clone().by(&key);
-        draft.with_signature(key.sign_as("RS256", draft.signing_input().as_bytes()))
-    })
+    list.value(
+        112,
+        (Medium, "RFC 7518 section 3.5", "A PKCS #1 v1.5 signature called PS256", "the padding is not that of the alg"),
+        |scene| {
+            let key = Key::rsa();
+            let draft = scene.draft.clone().by(&key);
+            draft.with_signature(key.sign_as("RS256", draft.signing_input().as_bytes()))
+        },
+    )
     .needs(&needs);
     list.value(113, (Medium, "RFC 7518 section 6.3.1.1", "A leading zero byte on the modulus", TWO_NAMES), |scene| {
         let draft = scene.draft.clone().by(&Key::rsa());
@@ -282,17 +305,20 @@ fn rsa(list: &mut List) {
         scene.draft.clone().by(&Key::rsa()).jwk("d", b64([7; 256])).sign()
     })
     .needs(&needs);
-    list.value(118, (Critical, "4.3(6)", "An RSA signature of zeros", FOREIGN), |scene| scene.draft.clone().by(&Key::rsa()).with_signature([0; 256])).needs(&needs);
+    list.value(118, (Critical, "4.3(6)", "An RSA signature of zeros", FOREIGN), |scene| {
+        scene.draft.clone().by(&Key::rsa()).with_signature([0; 256])
+    })
+    .needs(&needs);
 }
 
 fn edwards(list: &mut List) {
     let needs = [Need::Alg("EdDSA"), Need::Machine];
-    list.value(130, (Critical, "RFC 8032 section 5.1.7", "The identity as Ed25519 key, for which anyone signs", FOREIGN), |scene| {
+    list.value(130, (Medium, "RFC 8032 section 5.1.7", "The identity as Ed25519 key, for which anyone signs", UNSOUND), |scene| {
         let (jwk, signature) = ed25519_identity_key();
         scene.draft.clone().head("alg", "EdDSA").head("jwk", jwk).with_signature(signature)
     })
     .needs(&needs);
-    list.value(131, (Critical, "RFC 8032 section 5.1.3", "The identity as Ed25519 key in a spelling beyond the field", FOREIGN), |scene| {
+    list.value(131, (Medium, "RFC 8032 section 5.1.3", "The identity as Ed25519 key in a spelling beyond the field", UNSOUND), |scene| {
         let (mut jwk, signature) = ed25519_identity_key();
         // p + 1 in place of 1.
         let mut bytes = [0xff; 32];
@@ -301,12 +327,21 @@ fn edwards(list: &mut List) {
         scene.draft.clone().head("alg", "EdDSA").head("jwk", jwk).with_signature(signature)
     })
     .needs(&needs);
-    list.value(132, (Low, "RFC 8032 section 5.1.7", "An Ed25519 signature with S enlarged by the order of the group", "one proof has several spellings"), |scene| {
-        let draft = scene.draft.clone().by(&Key::ed25519());
-        draft.with_signature(curve25519_plus_order(&draft.signature()))
-    })
+    list.value(
+        132,
+        (
+            Low,
+            "RFC 8032 section 5.1.7",
+            "An Ed25519 signature with S enlarged by the order of the group",
+            "one proof has several spellings",
+        ),
+        |scene| {
+            let draft = scene.draft.clone().by(&Key::ed25519());
+            draft.with_signature(curve25519_plus_order(&draft.signature()))
+        },
+    )
     .needs(&needs);
-    list.value(133, (Critical, "RFC 8032 section 5.1.7", "An Ed25519 key and signature of zeros", FOREIGN), |scene| {
+    list.value(133, (Medium, "RFC 8032 section 5.1.7", "An Ed25519 key and signature of zeros", UNSOUND), |scene| {
         let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": b64([0; 32])});
         scene.draft.clone().head("alg", "EdDSA").head("jwk", jwk).with_signature([0; 64])
     })
@@ -319,9 +354,15 @@ fn edwards(list: &mut List) {
     .needs(&needs);
     for (number, crv) in [(135, "X25519"), (136, "Ed448"), (137, "P-256")] {
         let title = format!("The crv {crv:?} on an Ed25519 key");
-        list.value(number, (Medium, "RFC 8037 section 3.1", &title, MISUSED), move |scene| scene.draft.clone().by(&Key::ed25519()).jwk("crv", crv).sign()).needs(&needs);
+        list.value(number, (Medium, "RFC 8037 section 3.1", &title, MISUSED), move |scene| {
+            scene.draft.clone().by(&Key::ed25519()).jwk("crv", crv).sign()
+        })
+        .needs(&needs);
     }
-    list.value(138, (Medium, "RFC 8037 section 3.1", "The alg ES256 on an Ed25519 signature", MISUSED), |scene| scene.draft.clone().by(&Key::ed25519()).head("alg", "ES256").sign()).needs(&needs);
+    list.value(138, (Medium, "RFC 8037 section 3.1", "The alg ES256 on an Ed25519 signature", MISUSED), |scene| {
+        scene.draft.clone().by(&Key::ed25519()).head("alg", "ES256").sign()
+    })
+    .needs(&needs);
     list.value(139, (High, "4.3(7)", "The seed beside an Ed25519 key", PRIVATE), |scene| {
         let key = Key::ed25519();
         scene.draft.clone().by(&key).head("jwk", key.private_jwk().unwrap_or_default()).sign()
@@ -342,14 +383,20 @@ fn edwards(list: &mut List) {
 
 fn p384(list: &mut List) {
     let needs = [Need::Alg("ES384"), Need::Machine];
-    list.value(150, (Medium, "RFC 7518 section 3.4", "The alg ES256 on a P-384 signature", MISUSED), |scene| scene.draft.clone().by(&Key::es384()).head("alg", "ES256").sign()).needs(&needs);
+    list.value(150, (Medium, "RFC 7518 section 3.4", "The alg ES256 on a P-384 signature", MISUSED), |scene| {
+        scene.draft.clone().by(&Key::es384()).head("alg", "ES256").sign()
+    })
+    .needs(&needs);
     list.value(151, (Medium, "RFC 7518 section 6.2.1.2", "A leading zero byte on the x of a P-384 key", TWO_NAMES), |scene| {
         let draft = scene.draft.clone().by(&Key::es384());
         let x = draft.header["jwk"]["x"].as_str().and_then(unb64).unwrap_or_default();
         draft.jwk("x", b64([&[0], x.as_slice()].concat())).sign()
     })
     .needs(&needs);
-    list.value(152, (Critical, "4.3(6)", "A P-384 signature of zeros", FOREIGN), |scene| scene.draft.clone().by(&Key::es384()).with_signature([0; 96])).needs(&needs);
+    list.value(152, (Critical, "4.3(6)", "A P-384 signature of zeros", FOREIGN), |scene| {
+        scene.draft.clone().by(&Key::es384()).with_signature([0; 96])
+    })
+    .needs(&needs);
     list.value(153, (Medium, "RFC 7518 section 3.4", "A P-521 key called P-384", MISUSED), |scene| {
         scene.draft.clone().by(&Key::es512()).jwk("crv", "P-384").head("alg", "ES384").sign()
     })

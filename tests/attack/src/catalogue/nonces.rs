@@ -54,7 +54,12 @@ fn forged(list: &mut List) {
     }
     list.script(
         15,
-        (High, "9", "A nonce of the authorization server at the resource server, and the other way round", "a nonce means something where it was not given"),
+        (
+            High,
+            "9",
+            "A nonce of the authorization server at the resource server, and the other way round",
+            "a nonce means something where it was not given",
+        ),
         Judgement::Refused,
         "Take the nonces that both servers gave.\nUse each at the other.",
         run!(swapped_roles),
@@ -195,7 +200,12 @@ fn challenges(list: &mut List) {
     );
     list.script(
         36,
-        (High, "8", "A proof from an hour ago with a nonce of now, and one from an hour ahead", "whoever gets one nonce can use every proof ever recorded"),
+        (
+            High,
+            "8",
+            "A proof from an hour ago with a nonce of now, and one from an hour ahead",
+            "whoever gets one nonce can use every proof ever recorded",
+        ),
         Judgement::Refused,
         "Take a good nonce.\nSend proofs with it whose iat is a day old, and a day ahead.",
         run!(old_with_nonce),

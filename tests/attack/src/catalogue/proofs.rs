@@ -41,8 +41,12 @@ fn lines(list: &mut List) {
     );
     list.value(2, (High, "4.3(2)", "An empty DPoP header", "an empty header counts as a proof"), |_| String::new());
     list.lines(3, (High, "4.3(1)", "The same proof in two DPoP lines", TWO), |scene| vec![good(scene).into_bytes(); 2]);
-    list.lines(4, (High, "4.3(1)", "A good proof, then a line of garbage", TWO), |scene| vec![good(scene).into_bytes(), b"garbage".to_vec()]);
-    list.lines(5, (High, "4.3(1)", "A line of garbage, then a good proof", TWO), |scene| vec![b"garbage".to_vec(), good(scene).into_bytes()]);
+    list.lines(4, (High, "4.3(1)", "A good proof, then a line of garbage", TWO), |scene| {
+        vec![good(scene).into_bytes(), b"garbage".to_vec()]
+    });
+    list.lines(5, (High, "4.3(1)", "A line of garbage, then a good proof", TWO), |scene| {
+        vec![b"garbage".to_vec(), good(scene).into_bytes()]
+    });
     list.lines(6, (High, "4.3(1)", "Two good proofs in two lines", TWO), |scene| {
         let other = scene.draft.clone().claim("jti", crate::jose::unique());
         vec![good(scene).into_bytes(), other.sign().into_bytes()]
@@ -78,7 +82,9 @@ fn segments(list: &mut List) {
     list.value(20, (Critical, "4.3(2)", "A proof without the segment of the signature", UNSIGNED), |scene| scene.draft.signing_input());
     list.value(21, (Critical, "4.3(6)", "A proof with an empty signature", UNSIGNED), |scene| format!("{}.", scene.draft.signing_input()));
     list.value(22, (Medium, "RFC 7515 section 7.1", "A fourth segment after the proof", NOT_JWT), |scene| format!("{}.e30", good(scene)));
-    list.value(23, (Medium, "RFC 7516 section 7.1", "Five segments, the shape of a JWE", NOT_JWT), |scene| format!("{}.e30.e30", good(scene)));
+    list.value(23, (Medium, "RFC 7516 section 7.1", "Five segments, the shape of a JWE", NOT_JWT), |scene| {
+        format!("{}.e30.e30", good(scene))
+    });
     list.value(24, (Medium, "RFC 7515 section 7.1", "A dot before the proof", LENIENT), |scene| format!(".{}", good(scene)));
     list.value(25, (Medium, "RFC 7515 section 7.1", "A dot after the proof", LENIENT), |scene| format!("{}.", good(scene)));
     list.value(26, (Medium, "RFC 7515 section 7.2.2", "The flattened JSON serialization", NOT_JWT), |scene| {
@@ -98,10 +104,13 @@ fn segments(list: &mut List) {
     });
     let segment = |scene: &Scene<'_>, at: usize, edit: &dyn Fn(&str) -> String| {
         let proof = good(scene);
-        let parts: Vec<String> = proof.split('.').enumerate().map(|(index, part)| if index == at { edit(part) } else { part.to_owned() }).collect();
+        let parts: Vec<String> =
+            proof.split('.').enumerate().map(|(index, part)| if index == at { edit(part) } else { part.to_owned() }).collect();
         parts.join(".")
     };
-    list.value(29, (Low, "RFC 7515 section 2", "Padding on the signature", LENIENT), move |scene| segment(scene, 2, &|part| format!("{part}==")));
+    list.value(29, (Low, "RFC 7515 section 2", "Padding on the signature", LENIENT), move |scene| {
+        segment(scene, 2, &|part| format!("{part}=="))
+    });
     list.value(30, (Low, "RFC 4648 section 3.5", "Unused bits set at the end of the signature", LENIENT), move |scene| {
         segment(scene, 2, &|part| with_tail_bits(part).unwrap_or_else(|| part.to_owned() + "="))
     });
@@ -128,7 +137,9 @@ fn segments(list: &mut List) {
     list.value(35, (Low, "RFC 7515 section 2", "A line break within the payload, which is signed so", LENIENT), |scene| {
         resigned(scene, |header, payload| (header, format!("{}\t{}", &payload[..8], &payload[8..])))
     });
-    list.value(36, (Low, "RFC 7515 section 7.1", "Percent-encoded dots between the segments", LENIENT), |scene| good(scene).replace('.', "%2E"));
+    list.value(36, (Low, "RFC 7515 section 7.1", "Percent-encoded dots between the segments", LENIENT), |scene| {
+        good(scene).replace('.', "%2E")
+    });
     list.value(37, (Medium, "4.3(2)", "A single word", NOT_JWT), |_| "proof".to_owned());
     list.value(38, (Medium, "4.3(2)", "Two dots and nothing else", NOT_JWT), |_| "..".to_owned());
     list.value(39, (Critical, "4.3(2)", "An empty payload", UNSIGNED), |scene| resigned(scene, |header, _| (header, String::new())));
@@ -164,7 +175,12 @@ fn typ(list: &mut List) {
         let title = format!("The typ {typ:?}");
         list.draft(number, (severity, "4.3(4)", &title, KIND), move |draft| draft.head("typ", typ));
     }
-    let types = [(50, "null", Value::Null), (51, "a number", json!(1)), (52, "an array", json!(["dpop+jwt"])), (53, "an object", json!({"dpop+jwt": true}))];
+    let types = [
+        (50, "null", Value::Null),
+        (51, "a number", json!(1)),
+        (52, "an array", json!(["dpop+jwt"])),
+        (53, "an object", json!({"dpop+jwt": true})),
+    ];
     for (number, name, value) in types {
         let title = format!("A typ that is {name}");
         list.draft(number, (High, "4.3(3)", &title, KIND), move |draft| draft.head("typ", value.clone()));
@@ -208,20 +224,32 @@ fn alg(list: &mut List) {
         let title = format!("The alg {alg:?} on an ES256 signature");
         list.draft(number, (Medium, "4.3(5)", &title, breach), move |draft| draft.head("alg", alg));
     }
-    let types = [(80, "null", Value::Null), (81, "a number", json!(256)), (82, "an array", json!(["ES256"])), (83, "true", json!(true)), (84, "an object", json!({"alg": "ES256"}))];
+    let types = [
+        (80, "null", Value::Null),
+        (81, "a number", json!(256)),
+        (82, "an array", json!(["ES256"])),
+        (83, "true", json!(true)),
+        (84, "an object", json!({"alg": "ES256"})),
+    ];
     for (number, name, value) in types {
         let title = format!("An alg that is {name}");
-        list.draft(number, (High, "4.3(3)", &title, "the signature is judged by an algorithm that was never named"), move |draft| draft.head("alg", value.clone()));
+        list.draft(number, (High, "4.3(3)", &title, "the signature is judged by an algorithm that was never named"), move |draft| {
+            draft.head("alg", value.clone())
+        });
     }
 }
 
 fn critical(list: &mut List) {
     const IGNORED: &str = "an extension that the server must understand is ignored (RFC 7515 section 4.1.11)";
     let rule = "RFC 7515 section 4.1.11";
-    list.draft(90, (Medium, rule, "A critical header parameter that nobody knows", IGNORED), |draft| draft.head("crit", json!(["http://x.example/y"])).head("http://x.example/y", true));
+    list.draft(90, (Medium, rule, "A critical header parameter that nobody knows", IGNORED), |draft| {
+        draft.head("crit", json!(["http://x.example/y"])).head("http://x.example/y", true)
+    });
     list.draft(91, (Medium, rule, "A critical header parameter that is not there", IGNORED), |draft| draft.head("crit", json!(["exp"])));
     list.draft(92, (Low, rule, "An empty list of critical header parameters", IGNORED), |draft| draft.head("crit", json!([])));
-    list.draft(93, (Low, rule, "A critical header parameter named twice", IGNORED), |draft| draft.head("crit", json!(["x", "x"])).head("x", 1));
+    list.draft(93, (Low, rule, "A critical header parameter named twice", IGNORED), |draft| {
+        draft.head("crit", json!(["x", "x"])).head("x", 1)
+    });
     list.draft(94, (Low, rule, "A list of critical header parameters that is a string", IGNORED), |draft| draft.head("crit", "alg"));
     list.draft(95, (Low, rule, "A registered header parameter called critical", IGNORED), |draft| draft.head("crit", json!(["alg"])));
     list.value(96, (Medium, "RFC 7797 section 6", "An unencoded payload, announced as critical", IGNORED), |scene| {
@@ -230,16 +258,24 @@ fn critical(list: &mut List) {
         let signature = draft.key.sign(input.as_bytes());
         format!("{}.{}", draft.signing_input(), b64(signature))
     });
-    list.draft(97, (Medium, "RFC 7797 section 6", "b64 false on an encoded payload, announced as critical", IGNORED), |draft| draft.head("b64", false).head("crit", json!(["b64"])));
-    list.value(98, (Medium, "RFC 7516 section 4.1.3", "A payload said to be compressed, which is not", "a compressed payload is unpacked"), |scene| {
-        scene.draft.clone().head("zip", "DEF").head("crit", json!(["zip"])).sign()
+    list.draft(97, (Medium, "RFC 7797 section 6", "b64 false on an encoded payload, announced as critical", IGNORED), |draft| {
+        draft.head("b64", false).head("crit", json!(["b64"]))
     });
+    list.value(
+        98,
+        (Medium, "RFC 7516 section 4.1.3", "A payload said to be compressed, which is not", "a compressed payload is unpacked"),
+        |scene| scene.draft.clone().head("zip", "DEF").head("crit", json!(["zip"])).sign(),
+    );
 }
 
 fn json_text(list: &mut List) {
     let rule = "RFC 7515 section 4";
-    list.draft(100, (Info, rule, "alg twice in the header, none first", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"alg":"none","#, 1)));
-    list.draft(101, (Info, rule, "typ twice in the header, another first", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"typ":"JWT","#, 1)));
+    list.draft(100, (Info, rule, "alg twice in the header, none first", DIFFERENT), |draft| {
+        draft.header_text(|text| text.replacen('{', r#"{"alg":"none","#, 1))
+    });
+    list.draft(101, (Info, rule, "typ twice in the header, another first", DIFFERENT), |draft| {
+        draft.header_text(|text| text.replacen('{', r#"{"typ":"JWT","#, 1))
+    });
     list.value(102, (Info, rule, "jwk twice in the header, another key first", DIFFERENT), |scene| {
         let other = scene.stranger.jwk();
         scene.draft.clone().header_text(|text| text.replacen('{', &format!("{{\"jwk\":{other},"), 1)).sign()
@@ -248,12 +284,24 @@ fn json_text(list: &mut List) {
         let other = scene.stranger.jwk();
         scene.draft.clone().header_text(|text| format!("{},\"jwk\":{other}}}", &text[..text.len() - 1])).sign()
     });
-    list.draft(104, (Info, rule, "alg twice in the header, once escaped", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"\u0061lg":"ES256","#, 1)));
-    list.draft(105, (Low, "RFC 8259 section 2", "Text after the object of the header", DIFFERENT), |draft| draft.header_text(|text| text + "{}"));
-    list.draft(106, (Info, "RFC 8259 section 8.1", "A byte order mark before the header", DIFFERENT), |draft| draft.header_text(|text| format!("\u{feff}{text}")));
-    list.draft(107, (Low, "RFC 8259 section 2", "A comma after the last member of the header", DIFFERENT), |draft| draft.header_text(|text| format!("{},}}", &text[..text.len() - 1])));
-    list.draft(108, (Low, "RFC 8259 section 2", "A comment in the header", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', "{/**/", 1)));
-    list.draft(109, (Low, "RFC 8259 section 7", "Single quotes in the header", DIFFERENT), |draft| draft.header_text(|text| text.replace('"', "'")));
+    list.draft(104, (Info, rule, "alg twice in the header, once escaped", DIFFERENT), |draft| {
+        draft.header_text(|text| text.replacen('{', r#"{"\u0061lg":"ES256","#, 1))
+    });
+    list.draft(105, (Low, "RFC 8259 section 2", "Text after the object of the header", DIFFERENT), |draft| {
+        draft.header_text(|text| text + "{}")
+    });
+    list.draft(106, (Info, "RFC 8259 section 8.1", "A byte order mark before the header", DIFFERENT), |draft| {
+        draft.header_text(|text| format!("\u{feff}{text}"))
+    });
+    list.draft(107, (Low, "RFC 8259 section 2", "A comma after the last member of the header", DIFFERENT), |draft| {
+        draft.header_text(|text| format!("{},}}", &text[..text.len() - 1]))
+    });
+    list.draft(108, (Low, "RFC 8259 section 2", "A comment in the header", DIFFERENT), |draft| {
+        draft.header_text(|text| text.replacen('{', "{/**/", 1))
+    });
+    list.draft(109, (Low, "RFC 8259 section 7", "Single quotes in the header", DIFFERENT), |draft| {
+        draft.header_text(|text| text.replace('"', "'"))
+    });
     list.draft(110, (Medium, rule, "A header that is an array", NOT_JWT), |draft| draft.header_text(|text| format!("[{text}]")));
     list.draft(111, (Medium, rule, "A header that is a string", NOT_JWT), |draft| draft.header_text(|text| json!(text).to_string()));
     list.draft(112, (Medium, rule, "An empty header object", NOT_JWT), |draft| draft.header_text(|_| "{}".to_owned()));
@@ -269,9 +317,15 @@ fn json_text(list: &mut List) {
         draft.header_bytes = Some(Value::Object(draft.header.clone()).to_string().encode_utf16().flat_map(u16::to_be_bytes).collect());
         draft.sign()
     });
-    list.draft(116, (Low, "RFC 8259 section 6", "NaN in the header", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"x":NaN,"#, 1)));
-    list.draft(117, (Low, "RFC 8259 section 7", "A lone surrogate in the header", DIFFERENT), |draft| draft.header_text(|text| text.replacen('{', r#"{"x":"\ud800","#, 1)));
-    for (number, where_, place) in [(118, "the query", Place::Query), (119, "the form", Place::Form), (120, "the Authorization header", Place::Authorization)] {
+    list.draft(116, (Low, "RFC 8259 section 6", "NaN in the header", DIFFERENT), |draft| {
+        draft.header_text(|text| text.replacen('{', r#"{"x":NaN,"#, 1))
+    });
+    list.draft(117, (Low, "RFC 8259 section 7", "A lone surrogate in the header", DIFFERENT), |draft| {
+        draft.header_text(|text| text.replacen('{', r#"{"x":"\ud800","#, 1))
+    });
+    for (number, where_, place) in
+        [(118, "the query", Place::Query), (119, "the form", Place::Form), (120, "the Authorization header", Place::Authorization)]
+    {
         let title = format!("The proof in {where_} instead of the DPoP header");
         list.script(
             number,
@@ -319,4 +373,3 @@ fn bearer_or_refused(stage: Stage, answer: &crate::wire::Response) -> Step<()> {
     }
     refused(stage, answer)
 }
-

@@ -48,11 +48,47 @@ async fn again(arena: &Arena, call: &Call) -> Step<Call> {
 
 fn sequential(list: &mut List) {
     let steps = "Send a good proof; it is accepted.\nSend the same proof again.";
-    list.script(1, (High, "11.1", "A proof twice at the token endpoint", TWICE), Judgement::AcceptedOnce, steps, run!(replayed, Stage::Any, 0_u64, Twist::None));
-    list.script(2, (High, "11.1", "A proof twice at a refresh", TWICE), Judgement::AcceptedOnce, steps, run!(replayed, Stage::Refresh, 0_u64, Twist::None)).needs(&[Need::Session]).twin("TWN-002");
-    list.script(3, (High, "11.1", "A proof twice at the endpoint for pushed requests", TWICE), Judgement::AcceptedOnce, steps, run!(replayed, Stage::Par, 0_u64, Twist::None)).needs(&[Need::Par]).twin("TWN-003");
-    list.script(4, (High, "11.1", "A proof twice at a protected resource", TWICE), Judgement::AcceptedOnce, steps, run!(replayed, Stage::Resource, 0_u64, Twist::None)).needs(&[Need::Resource]).twin("TWN-004");
-    list.script(5, (High, "11.1", "A proof twice, a second apart", TWICE), Judgement::AcceptedOnce, steps, run!(replayed, Stage::Any, 1_100_u64, Twist::None));
+    list.script(
+        1,
+        (High, "11.1", "A proof twice at the token endpoint", TWICE),
+        Judgement::AcceptedOnce,
+        steps,
+        run!(replayed, Stage::Any, 0_u64, Twist::None),
+    );
+    list.script(
+        2,
+        (High, "11.1", "A proof twice at a refresh", TWICE),
+        Judgement::AcceptedOnce,
+        steps,
+        run!(replayed, Stage::Refresh, 0_u64, Twist::None),
+    )
+    .needs(&[Need::Session])
+    .twin("TWN-002");
+    list.script(
+        3,
+        (High, "11.1", "A proof twice at the endpoint for pushed requests", TWICE),
+        Judgement::AcceptedOnce,
+        steps,
+        run!(replayed, Stage::Par, 0_u64, Twist::None),
+    )
+    .needs(&[Need::Par])
+    .twin("TWN-003");
+    list.script(
+        4,
+        (High, "11.1", "A proof twice at a protected resource", TWICE),
+        Judgement::AcceptedOnce,
+        steps,
+        run!(replayed, Stage::Resource, 0_u64, Twist::None),
+    )
+    .needs(&[Need::Resource])
+    .twin("TWN-004");
+    list.script(
+        5,
+        (High, "11.1", "A proof twice, a second apart", TWICE),
+        Judgement::AcceptedOnce,
+        steps,
+        run!(replayed, Stage::Any, 1_100_u64, Twist::None),
+    );
     let twists = [
         (6, High, "A used proof beside a query on the URL", Twist::Query),
         (7, High, "A used proof under another Host", Twist::Host),
@@ -161,10 +197,16 @@ async fn replayed(arena: &Arena, stage: Stage, pause_ms: u64, twist: Twist) -> S
 
 fn respelled(list: &mut List) {
     let spellings: [(u16, super::Severity, &str, fn(&str) -> Option<String>); 5] = [
-        (20, High, "The other ECDSA signature of a used proof, (r, n - s)", |proof| respell(proof, |signature| b64(malleate(&unb64(signature).unwrap_or_default())))),
-        (21, High, "A used proof with unused bits set in its signature", |proof| respell(proof, |signature| with_tail_bits(signature).unwrap_or_default())),
+        (20, High, "The other ECDSA signature of a used proof, (r, n - s)", |proof| {
+            respell(proof, |signature| b64(malleate(&unb64(signature).unwrap_or_default())))
+        }),
+        (21, High, "A used proof with unused bits set in its signature", |proof| {
+            respell(proof, |signature| with_tail_bits(signature).unwrap_or_default())
+        }),
         (22, High, "A used proof with padding", |proof| respell(proof, |signature| format!("{signature}=="))),
-        (23, High, "A used proof with a line break in its signature", |proof| respell(proof, |signature| format!("{}\t{}", &signature[..9], &signature[9..]))),
+        (23, High, "A used proof with a line break in its signature", |proof| {
+            respell(proof, |signature| format!("{}\t{}", &signature[..9], &signature[9..]))
+        }),
         (24, High, "A used proof with a dot after it", |proof| Some(format!("{proof}."))),
     ];
     for (number, severity, title, spelling) in spellings {
@@ -218,12 +260,30 @@ fn parallel(list: &mut List) {
         (33, Stage::Resource, "at a protected resource", &[Need::Resource][..], "TWN-004"),
     ] {
         let title = format!("32 copies of one proof at one moment, {place}");
-        list.script(number, (High, "11.1", &title, race), Judgement::AcceptedOnce, "Make a good proof.\nSend 32 copies whose last byte leaves at one moment.", run!(copies, stage, 32_usize, false, 3_usize))
-            .needs(needs)
-            .twin(twin);
+        list.script(
+            number,
+            (High, "11.1", &title, race),
+            Judgement::AcceptedOnce,
+            "Make a good proof.\nSend 32 copies whose last byte leaves at one moment.",
+            run!(copies, stage, 32_usize, false, 3_usize),
+        )
+        .needs(needs)
+        .twin(twin);
     }
-    list.script(34, (High, "11.1", "Two copies of one proof at one moment, twenty times", race), Judgement::AcceptedOnce, "Make a good proof.\nSend two copies at one moment.\nRepeat with new proofs.", run!(copies, Stage::Any, 2_usize, false, 20_usize));
-    list.script(35, (High, "11.1", "64 copies of one proof at one moment, three times", race), Judgement::AcceptedOnce, "Make a good proof.\nSend 64 copies at one moment.\nRepeat with new proofs.", run!(copies, Stage::Any, 64_usize, false, 3_usize));
+    list.script(
+        34,
+        (High, "11.1", "Two copies of one proof at one moment, twenty times", race),
+        Judgement::AcceptedOnce,
+        "Make a good proof.\nSend two copies at one moment.\nRepeat with new proofs.",
+        run!(copies, Stage::Any, 2_usize, false, 20_usize),
+    );
+    list.script(
+        35,
+        (High, "11.1", "64 copies of one proof at one moment, three times", race),
+        Judgement::AcceptedOnce,
+        "Make a good proof.\nSend 64 copies at one moment.\nRepeat with new proofs.",
+        run!(copies, Stage::Any, 64_usize, false, 3_usize),
+    );
 }
 
 async fn copies(arena: &Arena, stage: Stage, count: usize, peer: bool, rounds: usize) -> Step<()> {
@@ -315,16 +375,62 @@ async fn at_the_refresh_endpoint(arena: &Arena) -> Step<()> {
 fn elsewhere(list: &mut List) {
     let nodes = "nodes of one server do not know what the other has accepted";
     let steps = "Use a proof at one node.\nSend it to the other.";
-    for (number, stage, place, twin) in [(40, Stage::Any, "at the token endpoint", "TWN-001"), (41, Stage::Resource, "at a protected resource", "TWN-004"), (42, Stage::Refresh, "at a refresh", "TWN-002")] {
+    for (number, stage, place, twin) in [
+        (40, Stage::Any, "at the token endpoint", "TWN-001"),
+        (41, Stage::Resource, "at a protected resource", "TWN-004"),
+        (42, Stage::Refresh, "at a refresh", "TWN-002"),
+    ] {
         let title = format!("A used proof at the second node, {place}");
-        list.script(number, (High, "11.1", &title, nodes), Judgement::AcceptedOnce, steps, run!(at_the_peer, stage)).needs(&[Need::Peer]).twin(twin);
+        list.script(number, (High, "11.1", &title, nodes), Judgement::AcceptedOnce, steps, run!(at_the_peer, stage))
+            .needs(&[Need::Peer])
+            .twin(twin);
     }
-    list.script(43, (High, "11.1", "64 copies of one proof at one moment, half of them at the second node", nodes), Judgement::AcceptedOnce, "Make a good proof.\nSend 64 copies at one moment, each other one to the second node.", run!(copies, Stage::Any, 64_usize, true, 3_usize)).needs(&[Need::Peer]);
-    list.script(44, (High, "11.1", "The other ECDSA signature of a used proof at the second node", nodes), Judgement::AcceptedOnce, steps, run!(twin_at_the_peer)).needs(&[Need::Peer]);
+    list.script(
+        43,
+        (High, "11.1", "64 copies of one proof at one moment, half of them at the second node", nodes),
+        Judgement::AcceptedOnce,
+        "Make a good proof.\nSend 64 copies at one moment, each other one to the second node.",
+        run!(copies, Stage::Any, 64_usize, true, 3_usize),
+    )
+    .needs(&[Need::Peer]);
+    list.script(
+        44,
+        (High, "11.1", "The other ECDSA signature of a used proof at the second node", nodes),
+        Judgement::AcceptedOnce,
+        steps,
+        run!(twin_at_the_peer),
+    )
+    .needs(&[Need::Peer]);
     let restart = "what was accepted is forgotten when the server starts again";
-    list.script(45, (High, "11.1", "A used proof after the server was restarted", restart), Judgement::AcceptedOnce, "Use a proof.\nRestart the server.\nSend the proof again.", run!(after_restart, false)).needs(&[Need::Restart]);
-    list.script(46, (Medium, "8", "A proof that was made before a restart and not used", "a server that forgot what was used can't tell it from one that was"), Judgement::LeavesNoTrace, "Make a proof.\nRestart the server.\nSend the proof: it is accepted, or a nonce is asked for and a proof with it is accepted.", run!(unused_after_restart)).needs(&[Need::Restart]);
-    list.script(47, (High, "11.1", "A used proof and its nonce after the server was restarted", restart), Judgement::AcceptedOnce, "Use a proof that has a nonce.\nRestart the server.\nSend the proof again.", run!(after_restart, true)).needs(&[Need::Restart, Need::Nonces]);
+    list.script(
+        45,
+        (High, "11.1", "A used proof after the server was restarted", restart),
+        Judgement::AcceptedOnce,
+        "Use a proof.\nRestart the server.\nSend the proof again.",
+        run!(after_restart, false),
+    )
+    .needs(&[Need::Restart]);
+    list.script(
+        46,
+        (
+            Medium,
+            "8",
+            "A proof that was made before a restart and not used",
+            "a server that forgot what was used can't tell it from one that was",
+        ),
+        Judgement::LeavesNoTrace,
+        "Make a proof.\nRestart the server.\nSend the proof: it is accepted, or a nonce is asked for and a proof with it is accepted.",
+        run!(unused_after_restart),
+    )
+    .needs(&[Need::Restart]);
+    list.script(
+        47,
+        (High, "11.1", "A used proof and its nonce after the server was restarted", restart),
+        Judgement::AcceptedOnce,
+        "Use a proof that has a nonce.\nRestart the server.\nSend the proof again.",
+        run!(after_restart, true),
+    )
+    .needs(&[Need::Restart, Need::Nonces]);
 }
 
 async fn at_the_peer(arena: &Arena, stage: Stage) -> Step<()> {
@@ -364,7 +470,6 @@ async fn after_restart(arena: &Arena, with_nonce: bool) -> Step<()> {
     refused(call.stage, &answer)
 }
 
-
 async fn unused_after_restart(arena: &Arena) -> Step<()> {
     let call = arena.call(Stage::Any).await?;
     let proof = arena.draft(&call).sign();
@@ -380,7 +485,13 @@ async fn unused_after_restart(arena: &Arena) -> Step<()> {
 }
 
 fn burnt(list: &mut List) {
-    list.script(50, (High, "11.1", "A stranger's key uses the jti first", BURNT), Judgement::LeavesNoTrace, "Use a proof of another key with the jti of the proof to come.\nSend the honest proof with that jti.", run!(burn, Burner::Stranger));
+    list.script(
+        50,
+        (High, "11.1", "A stranger's key uses the jti first", BURNT),
+        Judgement::LeavesNoTrace,
+        "Use a proof of another key with the jti of the proof to come.\nSend the honest proof with that jti.",
+        run!(burn, Burner::Stranger),
+    );
     let burners = [
         (51, "A proof with the victim's key and a broken signature uses the jti first", Burner::BadSignature),
         (52, "A proof with the victim's key and another htu uses the jti first", Burner::OtherHtu),
@@ -389,10 +500,32 @@ fn burnt(list: &mut List) {
         (55, "A request with two proofs uses the jti of the first", Burner::TwoLines),
     ];
     for (number, title, burner) in burners {
-        list.script(number, (Medium, "4.3", title, BURNT), Judgement::LeavesNoTrace, "Send a proof that must be refused.\nSend a good proof with the same jti.", run!(burn, burner));
+        list.script(
+            number,
+            (Medium, "4.3", title, BURNT),
+            Judgement::LeavesNoTrace,
+            "Send a proof that must be refused.\nSend a good proof with the same jti.",
+            run!(burn, burner),
+        );
     }
-    list.script(56, (Medium, "4.3(12)", "A proof with a wrong ath uses the jti first", BURNT), Judgement::LeavesNoTrace, "Send a proof with a wrong ath to the resource.\nSend a good proof with the same jti.", run!(burn_at_resource, true)).needs(&[Need::Resource]).twin("TWN-004");
-    list.script(57, (Medium, "4.3(12)", "A stranger's access token uses the jti first", BURNT), Judgement::LeavesNoTrace, "Send a good proof with a made-up access token to the resource.\nSend a proof with the same jti and the right token.", run!(burn_at_resource, false)).needs(&[Need::Resource]).twin("TWN-004");
+    list.script(
+        56,
+        (Medium, "4.3(12)", "A proof with a wrong ath uses the jti first", BURNT),
+        Judgement::LeavesNoTrace,
+        "Send a proof with a wrong ath to the resource.\nSend a good proof with the same jti.",
+        run!(burn_at_resource, true),
+    )
+    .needs(&[Need::Resource])
+    .twin("TWN-004");
+    list.script(
+        57,
+        (Medium, "4.3(12)", "A stranger's access token uses the jti first", BURNT),
+        Judgement::LeavesNoTrace,
+        "Send a good proof with a made-up access token to the resource.\nSend a proof with the same jti and the right token.",
+        run!(burn_at_resource, false),
+    )
+    .needs(&[Need::Resource])
+    .twin("TWN-004");
 }
 
 #[derive(Clone, Copy)]
@@ -444,12 +577,45 @@ async fn burn_at_resource(arena: &Arena, wrong_ath: bool) -> Step<()> {
 
 fn later(list: &mut List) {
     const FORGOTTEN: &str = "the use of a proof is forgotten before the proof itself is too old";
-    list.script(60, (High, "11.1", "A proof at the old end of the window, twice", FORGOTTEN), Judgement::AcceptedOnce, "Use a proof whose iat is as old as it may be.\nSend it again at once.", run!(at_the_edge, Edge::Old, Wait::None));
-    list.script(61, (High, "11.1", "A proof from ahead, twice", FORGOTTEN), Judgement::AcceptedOnce, "Use a proof whose iat is as far ahead as it may be.\nSend it again at once.", run!(at_the_edge, Edge::Ahead, Wait::None));
+    list.script(
+        60,
+        (High, "11.1", "A proof at the old end of the window, twice", FORGOTTEN),
+        Judgement::AcceptedOnce,
+        "Use a proof whose iat is as old as it may be.\nSend it again at once.",
+        run!(at_the_edge, Edge::Old, Wait::None),
+    );
+    list.script(
+        61,
+        (High, "11.1", "A proof from ahead, twice", FORGOTTEN),
+        Judgement::AcceptedOnce,
+        "Use a proof whose iat is as far ahead as it may be.\nSend it again at once.",
+        run!(at_the_edge, Edge::Ahead, Wait::None),
+    );
     list.script(62, (High, "11.1", "A proof from ahead again, once its use is a window old", FORGOTTEN), Judgement::AcceptedOnce, "Use a proof whose iat is as far ahead as it may be.\nWait for the length of the window: by its iat the proof is still good.\nSend it again.", run!(at_the_edge, Edge::Ahead, Wait::Window)).slow();
-    list.script(63, (High, "11.1", "A proof of now again, just before it is too old", FORGOTTEN), Judgement::AcceptedOnce, "Use a proof.\nWait until just before it is too old.\nSend it again.", run!(at_the_edge, Edge::Now, Wait::AlmostWindow)).slow();
-    list.script(64, (High, "11.1", "A proof again, when it is too old", FORGOTTEN), Judgement::AcceptedOnce, "Use a proof.\nWait until it is too old.\nSend it again.", run!(at_the_edge, Edge::Now, Wait::BeyondWindow)).slow();
-    list.script(65, (High, "11.1", "A proof from ahead again, every second until it is too old", FORGOTTEN), Judgement::AcceptedOnce, "Use a proof whose iat is as far ahead as it may be.\nSend it again every second until it is too old.", run!(every_second)).slow();
+    list.script(
+        63,
+        (High, "11.1", "A proof of now again, just before it is too old", FORGOTTEN),
+        Judgement::AcceptedOnce,
+        "Use a proof.\nWait until just before it is too old.\nSend it again.",
+        run!(at_the_edge, Edge::Now, Wait::AlmostWindow),
+    )
+    .slow();
+    list.script(
+        64,
+        (High, "11.1", "A proof again, when it is too old", FORGOTTEN),
+        Judgement::AcceptedOnce,
+        "Use a proof.\nWait until it is too old.\nSend it again.",
+        run!(at_the_edge, Edge::Now, Wait::BeyondWindow),
+    )
+    .slow();
+    list.script(
+        65,
+        (High, "11.1", "A proof from ahead again, every second until it is too old", FORGOTTEN),
+        Judgement::AcceptedOnce,
+        "Use a proof whose iat is as far ahead as it may be.\nSend it again every second until it is too old.",
+        run!(every_second),
+    )
+    .slow();
 }
 
 #[derive(Clone, Copy)]

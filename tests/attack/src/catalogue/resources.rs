@@ -43,44 +43,186 @@ async fn presented(arena: &Arena, present: Present, with_proof: bool) -> Step<()
 fn schemes(list: &mut List) {
     let dpop = |call: Call, token: &str| call.header("Authorization", format!("DPoP {token}"));
     let rows: [(u16, super::Severity, &str, &str, &str, Present, bool); 20] = [
-        (1, Critical, "7.2", "A bound token as a Bearer token", BEARER, |call, token| call.header("Authorization", format!("Bearer {token}")), false),
-        (2, Critical, "7.2", "A bound token as a bearer token, in small letters", BEARER, |call, token| call.header("Authorization", format!("bearer {token}")), false),
-        (3, High, "7.2", "A bound token as a Bearer token, with a good proof", "the scheme says Bearer, and whoever reads it so asks for no proof", |call, token| call.header("Authorization", format!("Bearer {token}")), true),
+        (
+            1,
+            Critical,
+            "7.2",
+            "A bound token as a Bearer token",
+            BEARER,
+            |call, token| call.header("Authorization", format!("Bearer {token}")),
+            false,
+        ),
+        (
+            2,
+            Critical,
+            "7.2",
+            "A bound token as a bearer token, in small letters",
+            BEARER,
+            |call, token| call.header("Authorization", format!("bearer {token}")),
+            false,
+        ),
+        (
+            3,
+            High,
+            "7.2",
+            "A bound token as a Bearer token, with a good proof",
+            "the scheme says Bearer, and whoever reads it so asks for no proof",
+            |call, token| call.header("Authorization", format!("Bearer {token}")),
+            true,
+        ),
         (4, Critical, "7.1", "A token without a proof", BEARER, dpop, false),
         (5, Critical, "7.1", "A proof without a token", "a proof alone opens the resource", |call, _| call, true),
         (6, Critical, "7.1", "Neither token nor proof", "the resource is open", |call, _| call, false),
-        (7, Medium, "RFC 6750 section 2.2", "The token in the query", "tokens end in logs", |mut call, token| {
-            call.url.query_pairs_mut().append_pair("access_token", token);
-            call
-        }, true),
-        (8, Critical, "RFC 6750 section 2.2", "The token in the query, without a proof", BEARER, |mut call, token| {
-            call.url.query_pairs_mut().append_pair("access_token", token);
-            call
-        }, false),
-        (9, Low, "7.1", "The token under Proxy-Authorization", "a proxy's header is taken for the client's", |call, token| call.header("Proxy-Authorization", format!("DPoP {token}")), true),
-        (10, High, "RFC 9110 section 5.3", "Two Authorization lines, the good one first", "two parties judge two of the tokens", |call, token| call.header("Authorization", format!("DPoP {token}")).header("Authorization", "DPoP other"), true),
-        (11, High, "RFC 9110 section 5.3", "Two Authorization lines, the good one last", "two parties judge two of the tokens", |call, token| call.header("Authorization", "DPoP other").header("Authorization", format!("DPoP {token}")), true),
-        (12, High, "7.2", "The token as Bearer and as DPoP, in two lines", "two parties judge two of the schemes", |call, token| call.header("Authorization", format!("Bearer {token}")).header("Authorization", format!("DPoP {token}")), true),
-        (13, High, "RFC 9110 section 5.3", "Two tokens in one Authorization line", "two parties judge two of the tokens", |call, token| call.header("Authorization", format!("DPoP {token}, DPoP other")), true),
-        (14, Medium, "7.1", "The token after the scheme Basic", BEARER, |call, token| call.header("Authorization", format!("Basic {token}")), true),
+        (
+            7,
+            Medium,
+            "RFC 6750 section 2.2",
+            "The token in the query",
+            "tokens end in logs",
+            |mut call, token| {
+                call.url.query_pairs_mut().append_pair("access_token", token);
+                call
+            },
+            true,
+        ),
+        (
+            8,
+            Critical,
+            "RFC 6750 section 2.2",
+            "The token in the query, without a proof",
+            BEARER,
+            |mut call, token| {
+                call.url.query_pairs_mut().append_pair("access_token", token);
+                call
+            },
+            false,
+        ),
+        (
+            9,
+            Low,
+            "7.1",
+            "The token under Proxy-Authorization",
+            "a proxy's header is taken for the client's",
+            |call, token| call.header("Proxy-Authorization", format!("DPoP {token}")),
+            true,
+        ),
+        (
+            10,
+            High,
+            "RFC 9110 section 5.3",
+            "Two Authorization lines, the good one first",
+            "two parties judge two of the tokens",
+            |call, token| call.header("Authorization", format!("DPoP {token}")).header("Authorization", "DPoP other"),
+            true,
+        ),
+        (
+            11,
+            High,
+            "RFC 9110 section 5.3",
+            "Two Authorization lines, the good one last",
+            "two parties judge two of the tokens",
+            |call, token| call.header("Authorization", "DPoP other").header("Authorization", format!("DPoP {token}")),
+            true,
+        ),
+        (
+            12,
+            High,
+            "7.2",
+            "The token as Bearer and as DPoP, in two lines",
+            "two parties judge two of the schemes",
+            |call, token| call.header("Authorization", format!("Bearer {token}")).header("Authorization", format!("DPoP {token}")),
+            true,
+        ),
+        (
+            13,
+            High,
+            "RFC 9110 section 5.3",
+            "Two tokens in one Authorization line",
+            "two parties judge two of the tokens",
+            |call, token| call.header("Authorization", format!("DPoP {token}, DPoP other")),
+            true,
+        ),
+        (
+            14,
+            Medium,
+            "7.1",
+            "The token after the scheme Basic",
+            BEARER,
+            |call, token| call.header("Authorization", format!("Basic {token}")),
+            true,
+        ),
         (15, Medium, "7.1", "The token without a scheme", BEARER, |call, token| call.header("Authorization", token), true),
-        (16, Low, "7.1", "A word after the token", "tokens are cut by one reader and not by another", |call, token| call.header("Authorization", format!("DPoP {token} more")), true),
-        (17, Low, "7.1", "The token in quotes", "tokens are cut by one reader and not by another", |call, token| call.header("Authorization", format!("DPoP \"{token}\"")), true),
-        (18, Low, "7.1", "A comma after the token", "tokens are cut by one reader and not by another", |call, token| call.header("Authorization", format!("DPoP {token},")), true),
-        (19, Info, "RFC 9110 section 11.4", "A tab between scheme and token", "tokens are cut by one reader and not by another", |call, token| call.header("Authorization", format!("DPoP\t{token}")), true),
+        (
+            16,
+            Low,
+            "7.1",
+            "A word after the token",
+            "tokens are cut by one reader and not by another",
+            |call, token| call.header("Authorization", format!("DPoP {token} more")),
+            true,
+        ),
+        (
+            17,
+            Low,
+            "7.1",
+            "The token in quotes",
+            "tokens are cut by one reader and not by another",
+            |call, token| call.header("Authorization", format!("DPoP \"{token}\"")),
+            true,
+        ),
+        (
+            18,
+            Low,
+            "7.1",
+            "A comma after the token",
+            "tokens are cut by one reader and not by another",
+            |call, token| call.header("Authorization", format!("DPoP {token},")),
+            true,
+        ),
+        (
+            19,
+            Info,
+            "RFC 9110 section 11.4",
+            "A tab between scheme and token",
+            "tokens are cut by one reader and not by another",
+            |call, token| call.header("Authorization", format!("DPoP\t{token}")),
+            true,
+        ),
         (20, Medium, "7.1", "The scheme and no token", BEARER, |call, _| call.header("Authorization", "DPoP "), true),
     ];
     for (number, severity, section, title, breach, present, with_proof) in rows {
-        list.script(number, (severity, section, title, breach), Judgement::Refused, &format!("{title}."), run!(presented, present, with_proof)).needs(&[Need::Resource]);
+        list.script(
+            number,
+            (severity, section, title, breach),
+            Judgement::Refused,
+            &format!("{title}."),
+            run!(presented, present, with_proof),
+        )
+        .needs(&[Need::Resource]);
     }
-    list.script(21, (High, "RFC 6750 section 2.2", "The token in the body", "tokens end where bodies are kept"), Judgement::Refused, "Send the token as access_token in a form, with a good proof.", run!(in_the_body, true)).needs(&[Need::Resource]);
-    list.script(22, (Critical, "RFC 6750 section 2.2", "The token in the body, without a proof", BEARER), Judgement::Refused, "Send the token as access_token in a form.", run!(in_the_body, false)).needs(&[Need::Resource]);
+    list.script(
+        21,
+        (High, "RFC 6750 section 2.2", "The token in the body", "tokens end where bodies are kept"),
+        Judgement::Refused,
+        "Send the token as access_token in a form, with a good proof.",
+        run!(in_the_body, true),
+    )
+    .needs(&[Need::Resource]);
+    list.script(
+        22,
+        (Critical, "RFC 6750 section 2.2", "The token in the body, without a proof", BEARER),
+        Judgement::Refused,
+        "Send the token as access_token in a form.",
+        run!(in_the_body, false),
+    )
+    .needs(&[Need::Resource]);
 }
 
 async fn in_the_body(arena: &Arena, with_proof: bool) -> Step<()> {
     let (token, key) = arena.access_token().await?;
     let Some(url) = arena.resource_url() else { return not_applicable("no resource") };
-    let call = Call { method: "POST", ..arena.resource_call(&url, &token, &key) }.without_header("Authorization").set("access_token", token);
+    let call =
+        Call { method: "POST", ..arena.resource_call(&url, &token, &key) }.without_header("Authorization").set("access_token", token);
     let answer = if with_proof { arena.send_honest(&call).await? } else { arena.send(&call, &[]).await? };
     refused(Stage::Resource, &answer)
 }
@@ -125,9 +267,11 @@ fn hashes(list: &mut List) {
         let token = scene.call.access_token.clone().unwrap_or_default();
         vec![scene.draft.clone().claim("ath", b64(sha256(format!("DPoP {token}")))).sign().into_bytes()]
     });
-    list.draft(44, (Info, "RFC 7519 section 4", "A wrong ath and a right one after it", "two readers of one proof see different values"), |draft| {
-        draft.claims_text(|text| text.replacen('{', r#"{"ath":"fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo","#, 1))
-    });
+    list.draft(
+        44,
+        (Info, "RFC 7519 section 4", "A wrong ath and a right one after it", "two readers of one proof see different values"),
+        |draft| draft.claims_text(|text| text.replacen('{', r#"{"ath":"fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo","#, 1)),
+    );
     list.value(45, (Critical, rule, "A proof of another key", BEARER), |scene| scene.draft.clone().by(&scene.stranger).sign());
     list.value(46, (Critical, rule, "A proof of another key with the thumbprint of the right one", BEARER), |scene| {
         let jkt = scene.call.key.jkt();
@@ -139,7 +283,14 @@ fn methods(list: &mut List) {
     list.draft(50, (High, "4.3(8)", "A proof for POST at a resource that is read", UNTIED), |draft| draft.claim("htm", "POST"));
     list.draft(51, (Medium, "4.3(8)", "A proof for HEAD at a resource that is read", UNTIED), |draft| draft.claim("htm", "HEAD"));
     list.draft(52, (Low, "4.3(8)", "A proof for get in small letters", UNTIED), |draft| draft.claim("htm", "get"));
-    list.script(53, (High, "4.3(9)", "A proof for the token endpoint at the resource", UNTIED), Judgement::Refused, "Make a proof for a POST to the token endpoint.\nSend it with a token to the resource.", run!(token_endpoint_proof)).needs(&[Need::Resource]);
+    list.script(
+        53,
+        (High, "4.3(9)", "A proof for the token endpoint at the resource", UNTIED),
+        Judgement::Refused,
+        "Make a proof for a POST to the token endpoint.\nSend it with a token to the resource.",
+        run!(token_endpoint_proof),
+    )
+    .needs(&[Need::Resource]);
 }
 
 async fn token_endpoint_proof(arena: &Arena) -> Step<()> {
@@ -160,21 +311,31 @@ fn tokens(list: &mut List) {
             *bytes.get_mut(10)? ^= 1;
             Some(format!("{input}.{}", b64(bytes)))
         }),
-        (61, Critical, "RFC 9068 section 4", "An access token without its signature", |token, _| Some(format!("{}.", token.rsplit_once('.')?.0))),
+        (61, Critical, "RFC 9068 section 4", "An access token without its signature", |token, _| {
+            Some(format!("{}.", token.rsplit_once('.')?.0))
+        }),
         (62, Critical, "RFC 9068 section 4", "An access token with the alg none", |token, _| {
             let mut parts = token.split('.');
             let mut header: Value = serde_json::from_slice(&unb64(parts.next()?)?).ok()?;
             header["alg"] = json!("none");
             Some(format!("{}.{}.", b64(header.to_string()), parts.next()?))
         }),
-        (63, Critical, "6.1", "An access token bound to the thief's key, with the old signature", |token, key| edited(token, key, |claims, key| claims["cnf"] = json!({"jkt": key.jkt()}))),
-        (64, Critical, "6.1", "An access token whose binding was taken out, with the old signature", |token, key| edited(token, key, |claims, _| {
-            if let Some(members) = claims.as_object_mut() {
-                members.remove("cnf");
-            }
-        })),
-        (65, Critical, "RFC 9068 section 4", "An access token that lives on, with the old signature", |token, key| edited(token, key, |claims, _| claims["exp"] = json!(now() + 86_400))),
-        (66, Critical, "RFC 9068 section 4", "An access token of another user, with the old signature", |token, key| edited(token, key, |claims, _| claims["sub"] = json!("admin"))),
+        (63, Critical, "6.1", "An access token bound to the thief's key, with the old signature", |token, key| {
+            edited(token, key, |claims, key| claims["cnf"] = json!({"jkt": key.jkt()}))
+        }),
+        (64, Critical, "6.1", "An access token whose binding was taken out, with the old signature", |token, key| {
+            edited(token, key, |claims, _| {
+                if let Some(members) = claims.as_object_mut() {
+                    members.remove("cnf");
+                }
+            })
+        }),
+        (65, Critical, "RFC 9068 section 4", "An access token that lives on, with the old signature", |token, key| {
+            edited(token, key, |claims, _| claims["exp"] = json!(now() + 86_400))
+        }),
+        (66, Critical, "RFC 9068 section 4", "An access token of another user, with the old signature", |token, key| {
+            edited(token, key, |claims, _| claims["sub"] = json!("admin"))
+        }),
         (67, Critical, "RFC 9068 section 4", "An access token that the thief signed, with the key in its header", |token, key| {
             let claims = claims_of(token)?;
             let header = json!({"alg": "ES256", "typ": "at+jwt", "jwk": key.jwk()});
@@ -185,20 +346,84 @@ fn tokens(list: &mut List) {
             header["alg"] = json!("ES256");
             Some(signed(&header, &claims_of(token)?, key))
         }),
-        (69, High, "RFC 8725 section 3.11", "A proof as the access token", |_, key| Some(Draft::new(key, "GET", "https://x.example/", now()).sign())),
+        (69, High, "RFC 8725 section 3.11", "A proof as the access token", |_, key| {
+            Some(Draft::new(key, "GET", "https://x.example/", now()).sign())
+        }),
         (70, High, "RFC 9068 section 4", "A random word as the access token", |_, _| Some("word".to_owned())),
         (71, High, "RFC 9068 section 4", "An access token with a segment more", |token, _| Some(format!("{token}.e30"))),
-        (72, High, "RFC 9068 section 4", "An access token that lacks its last character", |token, _| Some(token.get(..token.len().checked_sub(1)?)?.to_owned())),
+        (72, High, "RFC 9068 section 4", "An access token that lacks its last character", |token, _| {
+            Some(token.get(..token.len().checked_sub(1)?)?.to_owned())
+        }),
     ];
     for (number, severity, section, title, retoken) in rows {
-        list.script(number, (severity, section, title, FORGED), Judgement::Refused, &format!("{title}, with a proof that fits it."), run!(retokened, retoken)).needs(&[Need::Resource]);
+        list.script(
+            number,
+            (severity, section, title, FORGED),
+            Judgement::Refused,
+            &format!("{title}, with a proof that fits it."),
+            run!(retokened, retoken),
+        )
+        .needs(&[Need::Resource]);
     }
-    list.script(73, (High, "RFC 8725 section 3.11", "An ID token as the access token", "tokens of one kind are taken for another"), Judgement::Refused, "Refresh; show the ID token to the resource.", run!(other_kind, "id_token")).needs(&[Need::Resource]);
-    list.script(74, (High, "RFC 6749 section 1.5", "A refresh token as the access token", "tokens of one kind are taken for another"), Judgement::Refused, "Refresh; show the refresh token to the resource.", run!(other_kind, "refresh_token")).needs(&[Need::Resource]);
-    list.script(75, (High, "7.1", "The access token of another session, with the own key", BEARER), Judgement::Refused, "Take the tokens of two sessions.\nShow the token of one with a proof of the other's key.", run!(of_another_session)).needs(&[Need::Sessions, Need::Resource]);
-    list.script(76, (High, "RFC 7009 section 2.1", "The other ECDSA signature of an access token that was revoked", "tokens are revoked by their bytes, of which one token has many"), Judgement::StaysEnded, "Refresh.\nRevoke the grant.\nShow the access token with the signature (r, n - s).", run!(revoked_twin)).needs(&[Need::Sessions, Need::Resource, Need::Revocation]);
-    list.script(77, (Medium, "OpenID Connect Core section 5.3", "The token of a machine at a resource of users", "a client that no user has agreed to reads what is theirs"), Judgement::Refused, "Take a token with client_credentials.\nShow it at userinfo.", run!(machine_token)).needs(&[Need::Machine, Need::Resource]);
-    list.script(78, (High, "RFC 6750 section 3.1", "An access token that has expired", "tokens live for ever"), Judgement::Refused, "Refresh.\nWait until the access token has expired, for ten minutes at most.\nShow it.", run!(expired)).needs(&[Need::Sessions, Need::Resource]).slow();
+    list.script(
+        73,
+        (High, "RFC 8725 section 3.11", "An ID token as the access token", "tokens of one kind are taken for another"),
+        Judgement::Refused,
+        "Refresh; show the ID token to the resource.",
+        run!(other_kind, "id_token"),
+    )
+    .needs(&[Need::Resource]);
+    list.script(
+        74,
+        (High, "RFC 6749 section 1.5", "A refresh token as the access token", "tokens of one kind are taken for another"),
+        Judgement::Refused,
+        "Refresh; show the refresh token to the resource.",
+        run!(other_kind, "refresh_token"),
+    )
+    .needs(&[Need::Resource]);
+    list.script(
+        75,
+        (High, "7.1", "The access token of another session, with the own key", BEARER),
+        Judgement::Refused,
+        "Take the tokens of two sessions.\nShow the token of one with a proof of the other's key.",
+        run!(of_another_session),
+    )
+    .needs(&[Need::Sessions, Need::Resource]);
+    list.script(
+        76,
+        (
+            High,
+            "RFC 7009 section 2.1",
+            "The other ECDSA signature of an access token that was revoked",
+            "tokens are revoked by their bytes, of which one token has many",
+        ),
+        Judgement::StaysEnded,
+        "Refresh.\nRevoke the grant.\nShow the access token with the signature (r, n - s).",
+        run!(revoked_twin),
+    )
+    .needs(&[Need::Sessions, Need::Resource, Need::Revocation]);
+    list.script(
+        77,
+        (
+            Medium,
+            "OpenID Connect Core section 5.3",
+            "The token of a machine at a resource of users",
+            "a client that no user has agreed to reads what is theirs",
+        ),
+        Judgement::Refused,
+        "Take a token with client_credentials.\nShow it at userinfo.",
+        run!(machine_token),
+    )
+    .needs(&[Need::Machine, Need::Resource]);
+    list.script(
+        78,
+        (High, "RFC 6750 section 3.1", "An access token that has expired", "tokens live for ever"),
+        Judgement::Refused,
+        "Refresh.\nWait until the access token has expired, for ten minutes at most.\nShow it.",
+        run!(expired),
+    )
+    .needs(&[Need::Sessions, Need::Resource])
+    .slow();
 }
 
 /// The token with other claims and the signature it had.
@@ -233,7 +458,9 @@ async fn other_kind(arena: &Arena, kind: &'static str) -> Step<()> {
     let answer = arena.send_honest(&call).await?;
     accepted(Stage::Refresh, &answer)?;
     let body = answer.json();
-    let (Some(token), Some(url)) = (body[kind].as_str(), arena.resource_url()) else { return not_applicable(format!("a refresh gives no {kind}")) };
+    let (Some(token), Some(url)) = (body[kind].as_str(), arena.resource_url()) else {
+        return not_applicable(format!("a refresh gives no {kind}"));
+    };
     refused(Stage::Resource, &arena.send_honest(&arena.resource_call(&url, token, &call.key)).await?)
 }
 
@@ -254,7 +481,10 @@ async fn revoked_twin(arena: &Arena) -> Step<()> {
     if header.is_none_or(|header| header["alg"] != "ES256") {
         return not_applicable("the access token is not a JWT signed with ES256");
     }
-    let twin = access.rsplit_once('.').map(|(input, signature)| format!("{input}.{}", b64(malleate(&unb64(signature).unwrap_or_default())))).unwrap_or_default();
+    let twin = access
+        .rsplit_once('.')
+        .map(|(input, signature)| format!("{input}.{}", b64(malleate(&unb64(signature).unwrap_or_default()))))
+        .unwrap_or_default();
     accepted(Stage::Resource, &arena.send_honest(&arena.resource_call(&url, &access, &session.key)).await?)?;
     arena.revoke(&refresh).await?;
     refused(Stage::Resource, &arena.send_honest(&arena.resource_call(&url, &access, &session.key)).await?)?;
@@ -287,10 +517,31 @@ fn places(list: &mut List) {
     const SPOOFED: &str = "who sends the request decides which place the proof has to name, or who is signed in";
     for (number, header) in [(80, "Host"), (81, "X-Forwarded-Host"), (82, "Forwarded"), (83, "X-Original-URL"), (84, "X-Forwarded-Proto")] {
         let title = format!("A {header} header that agrees with a wrong htu, at a protected resource");
-        list.script(number, (High, "RFC 9700 section 4.13", &title, SPOOFED), Judgement::Refused, &format!("Make a proof whose htu is another place.\nSend it to the resource with a {header} header that names that place."), run!(spoofed, header)).needs(&[Need::Resource]);
+        list.script(
+            number,
+            (High, "RFC 9700 section 4.13", &title, SPOOFED),
+            Judgement::Refused,
+            &format!("Make a proof whose htu is another place.\nSend it to the resource with a {header} header that names that place."),
+            run!(spoofed, header),
+        )
+        .needs(&[Need::Resource]);
     }
-    list.script(85, (Critical, "RFC 9700 section 4.13", "Headers of a gateway that say who is signed in, and no token", SPOOFED), Judgement::Refused, "Send X-DPoP-Subject, X-DPoP-Jkt and their like, and neither token nor proof.", run!(identity_headers)).needs(&[Need::Resource]);
-    list.script(86, (High, "RFC 9700 section 4.13", "A method override at a protected resource", SPOOFED), Judgement::Refused, "Send a proof for DELETE with X-HTTP-Method-Override: DELETE.", run!(overridden)).needs(&[Need::Resource]);
+    list.script(
+        85,
+        (Critical, "RFC 9700 section 4.13", "Headers of a gateway that say who is signed in, and no token", SPOOFED),
+        Judgement::Refused,
+        "Send X-DPoP-Subject, X-DPoP-Jkt and their like, and neither token nor proof.",
+        run!(identity_headers),
+    )
+    .needs(&[Need::Resource]);
+    list.script(
+        86,
+        (High, "RFC 9700 section 4.13", "A method override at a protected resource", SPOOFED),
+        Judgement::Refused,
+        "Send a proof for DELETE with X-HTTP-Method-Override: DELETE.",
+        run!(overridden),
+    )
+    .needs(&[Need::Resource]);
 }
 
 async fn spoofed(arena: &Arena, header: &'static str) -> Step<()> {
@@ -317,7 +568,12 @@ async fn spoofed(arena: &Arena, header: &'static str) -> Step<()> {
 
 async fn identity_headers(arena: &Arena) -> Step<()> {
     let call = arena.call(Stage::Resource).await?.without_header("Authorization");
-    let call = call.header("X-DPoP-Subject", "alice").header("X-DPoP-Client-Id", "app").header("X-DPoP-Scope", "openid").header("X-DPoP-Jkt", "x").header("X-DPoP-Token-Id", "x");
+    let call = call
+        .header("X-DPoP-Subject", "alice")
+        .header("X-DPoP-Client-Id", "app")
+        .header("X-DPoP-Scope", "openid")
+        .header("X-DPoP-Jkt", "x")
+        .header("X-DPoP-Token-Id", "x");
     let call = call.header("X-Forwarded-User", "alice").header("X-Remote-User", "alice");
     refused(Stage::Resource, &arena.send(&call, &[]).await?)
 }
@@ -328,8 +584,22 @@ async fn overridden(arena: &Arena) -> Step<()> {
 }
 
 fn challenges(list: &mut List) {
-    list.script(90, (Low, "7.1", "A refusal of a bad proof without a DPoP challenge", "a client does not learn what is asked of it"), Judgement::WellFormed, "Show a token with a broken proof.\nThe answer is 401 with WWW-Authenticate: DPoP.", run!(challenged, true)).needs(&[Need::Resource]);
-    list.script(91, (Low, "7.1", "A refusal without credentials without a DPoP challenge", "a client does not learn what is asked of it"), Judgement::WellFormed, "Show nothing.\nThe answer is 401 with WWW-Authenticate: DPoP.", run!(challenged, false)).needs(&[Need::Resource]);
+    list.script(
+        90,
+        (Low, "7.1", "A refusal of a bad proof without a DPoP challenge", "a client does not learn what is asked of it"),
+        Judgement::WellFormed,
+        "Show a token with a broken proof.\nThe answer is 401 with WWW-Authenticate: DPoP.",
+        run!(challenged, true),
+    )
+    .needs(&[Need::Resource]);
+    list.script(
+        91,
+        (Low, "7.1", "A refusal without credentials without a DPoP challenge", "a client does not learn what is asked of it"),
+        Judgement::WellFormed,
+        "Show nothing.\nThe answer is 401 with WWW-Authenticate: DPoP.",
+        run!(challenged, false),
+    )
+    .needs(&[Need::Resource]);
 }
 
 async fn challenged(arena: &Arena, with_token: bool) -> Step<()> {
@@ -340,15 +610,33 @@ async fn challenged(arena: &Arena, with_token: bool) -> Step<()> {
         arena.send(&call.without_header("Authorization"), &[]).await?
     };
     refused(Stage::Resource, &answer)?;
-    let named = answer.all("WWW-Authenticate").any(|line| line.split(',').any(|part| part.trim().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("dpop"))));
+    let named = answer
+        .all("WWW-Authenticate")
+        .any(|line| line.split(',').any(|part| part.trim().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("dpop"))));
     if answer.status == 401 && named { Ok(()) } else { breach(format!("{} without a DPoP challenge", told(&Ok(answer)))) }
 }
 
 fn introspection(list: &mut List) {
     let needs = [Need::Introspection];
     list.script(95, (Medium, "6.2", "Introspection of a bound token that does not tell the binding", "a resource server takes the token for a bearer token"), Judgement::WellFormed, "Take a bound token with client_credentials and introspect it.\nIt is active with cnf.jkt, and token_type, if it is there, is DPoP.", run!(introspected)).needs(&needs).twin("TWN-001");
-    list.script(96, (High, "RFC 7662 section 2.1", "Introspection by nobody", "anyone asks what tokens are good for"), Judgement::Refused, "Introspect a token without authenticating.", run!(introspected_by_nobody)).needs(&needs).twin("TWN-001");
-    list.script(97, (High, "RFC 7662 section 2.2", "Introspection of a token that was changed", FORGED), Judgement::Refused, "Change a token and introspect it.\nIt is not active.", run!(introspected_forgery)).needs(&needs).twin("TWN-001");
+    list.script(
+        96,
+        (High, "RFC 7662 section 2.1", "Introspection by nobody", "anyone asks what tokens are good for"),
+        Judgement::Refused,
+        "Introspect a token without authenticating.",
+        run!(introspected_by_nobody),
+    )
+    .needs(&needs)
+    .twin("TWN-001");
+    list.script(
+        97,
+        (High, "RFC 7662 section 2.2", "Introspection of a token that was changed", FORGED),
+        Judgement::Refused,
+        "Change a token and introspect it.\nIt is not active.",
+        run!(introspected_forgery),
+    )
+    .needs(&needs)
+    .twin("TWN-001");
 }
 
 async fn introspect(arena: &Arena, token: &str, authenticated: bool) -> Step<Response> {

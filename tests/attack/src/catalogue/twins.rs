@@ -13,13 +13,25 @@ pub(super) fn twins() -> Vec<Twin> {
         twin("TWN-001", "A token request with a good proof", "RFC 9449 section 5", &[], run!(honest, Stage::Any)),
         twin("TWN-002", "A refresh with a good proof", "RFC 9449 section 5", &[Need::Session], run!(honest, Stage::Refresh)),
         twin("TWN-003", "A pushed request with a good proof", "RFC 9449 section 10.1", &[Need::Par], run!(honest, Stage::Par)),
-        twin("TWN-004", "A good token and a good proof at a protected resource", "RFC 9449 section 7", &[Need::Resource], run!(honest, Stage::Resource)),
+        twin(
+            "TWN-004",
+            "A good token and a good proof at a protected resource",
+            "RFC 9449 section 7",
+            &[Need::Resource],
+            run!(honest, Stage::Resource),
+        ),
         twin("TWN-005", "A code, bound to a key and redeemed with it", "RFC 9449 section 10", &[Need::Codes], run!(honest_code)),
         twin("TWN-010", "A proof with ES384", "RFC 9449 section 4.3", &[Need::Alg("ES384"), Need::Machine], run!(with_alg, "ES384")),
         twin("TWN-011", "A proof with EdDSA", "RFC 9449 section 4.3", &[Need::Alg("EdDSA"), Need::Machine], run!(with_alg, "EdDSA")),
         twin("TWN-012", "A proof with PS256", "RFC 9449 section 4.3", &[Need::Alg("PS256"), Need::Machine], run!(with_alg, "PS256")),
         twin("TWN-020", "A proof with a nonce that the server gave", "RFC 9449 section 8", &[], run!(with_nonce)),
-        twin("TWN-030", "A client assertion for the issuer, with a good proof", "RFC 7523 section 3", &[Need::Assertion], run!(honest, Stage::Token)),
+        twin(
+            "TWN-030",
+            "A client assertion for the issuer, with a good proof",
+            "RFC 7523 section 3",
+            &[Need::Assertion],
+            run!(honest, Stage::Token),
+        ),
         twin("TWN-040", "Proofs at the edges of what must be accepted", "RFC 9449 section 4.3", &[], run!(edges)),
     ]
 }

@@ -170,9 +170,7 @@ impl Key {
                 let signature: Signature = key.sign(input);
                 signature.to_bytes().to_vec()
             }
-            Pair::P384(pair) | Pair::P521(pair) => {
-                pair.sign(&SystemRandom::new(), input).expect("a sound key signs").as_ref().to_vec()
-            }
+            Pair::P384(pair) | Pair::P521(pair) => pair.sign(&SystemRandom::new(), input).expect("a sound key signs").as_ref().to_vec(),
             Pair::Ed25519(pair, _) => pair.sign(input).as_ref().to_vec(),
             Pair::Rsa(pair) => sign_rsa(pair, &RSA_PSS_SHA256, input),
         }

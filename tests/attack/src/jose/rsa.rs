@@ -110,7 +110,8 @@ fn mask(seed: &[u8]) -> impl Iterator<Item = u8> {
 /// A throw-away key of 1024 bits. It protects nothing: that a server takes it at all is what is tested.
 const SMALL_MODULUS: &[u8] = b"ed689cd7b7aa88f6b6289fcd66cd165add2e00aff924f4211a6a1e96f9ec8cd22aea27ccc77985827a355ece4c3c7abad7fbbcff1bf651ff0b3f3\
 88822a9702641edbb324894153bedfb256a48b3c7ab33eaa4677119f0e3056cc32109696b4bef2751445c3013dc02fa9231eda634558e6f56acba6edef5b696729f45d3190d";
-const SMALL_EXPONENT: &[u8] = b"2d4455238c91a7abe2efbc089e215cb1d69a7ee70eca4d0242d7191e10695a30789e4d186eb06d1483d8c94aec9e5b8864c64b331951ce30a3245\
+const SMALL_EXPONENT: &[u8] =
+    b"2d4455238c91a7abe2efbc089e215cb1d69a7ee70eca4d0242d7191e10695a30789e4d186eb06d1483d8c94aec9e5b8864c64b331951ce30a3245\
 ad31a48d4691900436090573db6bd00b691fe74c66747a073ea46f98135324041ad1d8c042d01998b8baf0db08d33cb9b8e9eb57b6a3505e4495fc37db444b51d5ac5756ad";
 
 #[cfg(test)]

@@ -134,11 +134,11 @@ impl World<'_> {
             Op::Replay(back) => self.replay(back, false).await,
             Op::ReplayAtThePeer(back) => self.replay(back, true).await,
             Op::StolenToken(back) => {
-                let call = self.call(self.older(back))?.key(&Key::es256());
+                let call = self.call(self.older(back))?.by_a_thief().key(&Key::es256());
                 self.must_refuse("G5: a refresh token works with another key", self.arena.send_honest(&call).await?)
             }
             Op::StolenTokenAlone(back) => {
-                let call = self.call(self.older(back))?;
+                let call = self.call(self.older(back))?.by_a_thief();
                 self.must_refuse("G5: a refresh token works without a proof", self.arena.send(&call, &[]).await?)
             }
             Op::StolenProof => self.stolen_proof().await,
@@ -244,7 +244,7 @@ impl World<'_> {
         self.must_refuse("R1: a proof works twice", self.arena.send(&call, std::slice::from_ref(&proof)).await?)?;
         self.recorded.push((call, proof));
         if let Some(stolen) = answer.refresh_token() {
-            let call = self.call(stolen)?.key(&Key::es256());
+            let call = self.call(stolen)?.by_a_thief().key(&Key::es256());
             self.must_refuse("G5: what a stolen proof brought works with another key", self.arena.send_honest(&call).await?)?;
         }
         self.refresh(false, true).await

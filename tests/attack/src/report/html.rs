@@ -69,7 +69,11 @@ fn verdict(breaches: usize, doubts: usize) -> String {
         (breaches, 0) => format!("{}.", plural(breaches, "attack succeeded", "attacks succeeded")),
         (0, doubts) => format!("No attack succeeded, but of {} nothing can be said.", plural(doubts, "attack", "attacks")),
         (breaches, doubts) => {
-            format!("{}; of {} nothing can be said.", plural(breaches, "attack succeeded", "attacks succeeded"), plural(doubts, "other", "others"))
+            format!(
+                "{}; of {} nothing can be said.",
+                plural(breaches, "attack succeeded", "attacks succeeded"),
+                plural(doubts, "other", "others")
+            )
         }
     }
 }

@@ -52,7 +52,12 @@ pub(super) fn junit(report: &Report) -> String {
                     escaped(&format!("{}\n{}\n{trail}", finding.section, finding.breach))
                 ),
                 Outcome::Inconclusive => {
-                    write!(case, "><error type=\"inconclusive\" message=\"{}\">{}</error></testcase>", escaped(&finding.detail), escaped(&trail))
+                    write!(
+                        case,
+                        "><error type=\"inconclusive\" message=\"{}\">{}</error></testcase>",
+                        escaped(&finding.detail),
+                        escaped(&trail)
+                    )
                 }
                 Outcome::NotApplicable => write!(case, "><skipped message=\"{}\"/></testcase>", escaped(&finding.detail)),
             };

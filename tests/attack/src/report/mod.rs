@@ -271,7 +271,13 @@ pub(crate) mod tests {
             issuer: "https://as.example".to_owned(),
             started: 951_782_400,
             seconds: 1.5,
-            twins: vec![TwinResult { id: "TWN-001", title: "A token request", outcome: Outcome::Refused, detail: String::new(), trail: Vec::new() }],
+            twins: vec![TwinResult {
+                id: "TWN-001",
+                title: "A token request",
+                outcome: Outcome::Refused,
+                detail: String::new(),
+                trail: Vec::new(),
+            }],
             findings: catalogue.attacks.iter().take(40).enumerate().map(finding).collect(),
         }
     }

@@ -22,7 +22,15 @@ pub(super) fn table(report: &Report, color: bool) -> String {
     let _written = writeln!(text, "{}", row("all", report.counts(), &paint));
 
     section(&mut text, report, Outcome::Breach, &|finding| {
-        format!("{}  {:<9}{}\n           {}. {}\n           {}", paint(&finding.id, RED), finding.severity.name(), finding.title, finding.section, capital(&finding.breach), finding.detail)
+        format!(
+            "{}  {:<9}{}\n           {}. {}\n           {}",
+            paint(&finding.id, RED),
+            finding.severity.name(),
+            finding.title,
+            finding.section,
+            capital(&finding.breach),
+            finding.detail
+        )
     });
     section(&mut text, report, Outcome::Inconclusive, &|finding| {
         format!("{}  {:<9}{}\n           {}", paint(&finding.id, YELLOW), finding.severity.name(), finding.title, finding.detail)
@@ -37,14 +45,23 @@ pub(super) fn table(report: &Report, color: bool) -> String {
             let _written = writeln!(text, "  {:>4}  {reason} ({})", ids.len(), shortened(&ids));
         }
     }
-    let failed: Vec<String> = report.twins.iter().filter(|twin| twin.words() == "FAILED").map(|twin| format!("{} {}: {}", twin.id, twin.title, twin.detail)).collect();
+    let failed: Vec<String> = report
+        .twins
+        .iter()
+        .filter(|twin| twin.words() == "FAILED")
+        .map(|twin| format!("{} {}: {}", twin.id, twin.title, twin.detail))
+        .collect();
     let applicable = report.twins.iter().filter(|twin| twin.outcome != Outcome::NotApplicable).count();
     let _written = writeln!(text, "\nHonest twins: {} of {applicable} accepted, before and after.", applicable - failed.len());
     for twin in failed {
         let _written = writeln!(text, "  {}", paint(&twin, RED));
     }
     let counts = report.counts();
-    let verdict = if counts.breach + counts.inconclusive == 0 { paint("All that applied was refused.", GREEN) } else { paint("Not all was refused.", RED) };
+    let verdict = if counts.breach + counts.inconclusive == 0 {
+        paint("All that applied was refused.", GREEN)
+    } else {
+        paint("Not all was refused.", RED)
+    };
     let _written = writeln!(text, "{verdict}  {:.1} s, catalogue {}", report.seconds, report.catalogue_version);
     text
 }
@@ -54,7 +71,13 @@ fn row(name: &str, counts: Counts, paint: &dyn Fn(&str, &str) -> String) -> Stri
         let text = format!("{:>width$}", if count == 0 { "-".to_owned() } else { count.to_string() });
         if count == 0 || code.is_empty() { text } else { paint(&text, code) }
     };
-    format!("{name:<28}{}{}{}{}", cell(counts.refused, 9, GREEN), cell(counts.breach, 9, RED), cell(counts.inconclusive, 14, YELLOW), cell(counts.not_applicable, 16, ""))
+    format!(
+        "{name:<28}{}{}{}{}",
+        cell(counts.refused, 9, GREEN),
+        cell(counts.breach, 9, RED),
+        cell(counts.inconclusive, 14, YELLOW),
+        cell(counts.not_applicable, 16, "")
+    )
 }
 
 fn section(text: &mut String, report: &Report, outcome: Outcome, line: &dyn Fn(&Finding) -> String) {

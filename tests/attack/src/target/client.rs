@@ -39,6 +39,11 @@ impl Client {
         Self { id: id.into(), auth: ClientAuth::Public }
     }
 
+    /// Whether it does not authenticate.
+    pub(crate) const fn is_public(&self) -> bool {
+        matches!(self.auth, ClientAuth::Public)
+    }
+
     /// Its secret.
     pub(crate) fn secret(&self) -> Option<&str> {
         match &self.auth {

@@ -25,7 +25,10 @@ pub(crate) struct Session {
 
 /// Makes sessions, where that needs no flow through the server's own pages.
 pub(crate) enum SessionSource {
-    Management { url: Url, token: String },
+    Management {
+        url: Url,
+        token: String,
+    },
     Command(String),
     Given(Mutex<Option<Session>>),
     /// The arena runs the code flow, as often as it likes.
@@ -80,8 +83,10 @@ impl SessionSource {
                 let left = left.lock().is_ok_and(|mut left| std::mem::take(&mut *left));
                 if left { Ok(None) } else { not_applicable("a person signs in once, and that session is used up") }
             }
-            Self::None => not_applicable("no way to tokens of a user was given: --management, --sign-in, --token-command, \
-                --refresh-token-file or --browser"),
+            Self::None => not_applicable(
+                "no way to tokens of a user was given: --management, --sign-in, --token-command, \
+                --refresh-token-file or --browser",
+            ),
         }
     }
 

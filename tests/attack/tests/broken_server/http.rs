@@ -93,7 +93,8 @@ fn read(stream: &mut TcpStream, max_body: usize) -> Option<Result<Request, u16>>
         }
         headers.push((String::from_utf8_lossy(name).to_ascii_lowercase(), value.trim_ascii().to_vec()));
     }
-    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
+    let length =
+        headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
     let length: usize = length.unwrap_or(0);
     while body.len() < length {
         match stream.read(&mut chunk) {

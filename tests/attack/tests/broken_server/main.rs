@@ -53,7 +53,9 @@ impl Bench {
     async fn run(&self, only: &[&str], slow: bool) -> Report {
         let only = only.iter().map(|id| (*id).to_owned()).collect();
         let options = Options { only, slow, ..self.options.clone() };
-        keybound_attack::run(options, &|_, _, _| ()).await.unwrap_or_else(|error| panic!("the suite can't run on {}: {error}", self.server.first))
+        keybound_attack::run(options, &|_, _, _| ())
+            .await
+            .unwrap_or_else(|error| panic!("the suite can't run on {}: {error}", self.server.first))
     }
 }
 
@@ -88,7 +90,8 @@ async fn every_broken_rule_is_found_by_the_attack_that_is_named_for_it() {
     for (fault, id) in FAULTS.iter().chain(TOLD_BY_STORIES) {
         let with_key = !matches!(fault, Fault::FirstHeaderOnly);
         let window = if matches!(fault, Fault::LifetimeShortBySkew) { SHORT } else { USUAL };
-        let bench = bench(Setup { fault: Some(*fault), nonces: matches!(fault, Fault::NonceOfOtherRole), ..Setup::default() }, with_key, window);
+        let bench =
+            bench(Setup { fault: Some(*fault), nonces: matches!(fault, Fault::NonceOfOtherRole), ..Setup::default() }, with_key, window);
         let report = bench.run(&[id], true).await;
         let finding = report.findings.iter().find(|finding| finding.id == *id).expect("it ran");
         println!("{fault:?}: {id} {}: {}", finding.outcome.words(), finding.detail);
@@ -114,7 +117,9 @@ async fn a_server_that_refuses_everything_passes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_seed_tells_the_same_story() {
     let bench = bench(Setup { fault: Some(Fault::RefreshKeyUnchecked), ..Setup::default() }, true, USUAL);
-    let story = |report: &Report| report.findings.iter().find(|finding| finding.id == "STO-001").map(|finding| finding.detail.clone()).unwrap_or_default();
+    let story = |report: &Report| {
+        report.findings.iter().find(|finding| finding.id == "STO-001").map(|finding| finding.detail.clone()).unwrap_or_default()
+    };
     let (first, second) = (bench.run(&["STO-001"], false).await, bench.run(&["STO-001"], false).await);
     let told = |text: &str| text.split("The story: ").nth(1).map(str::to_owned);
     assert!(told(&story(&first)).is_some_and(|told| !told.is_empty()), "{}", story(&first));

@@ -26,7 +26,9 @@ pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 pub(crate) fn unb64(text: &str, lax: bool) -> Option<Vec<u8>> {
     const LAX: GeneralPurpose = GeneralPurpose::new(
         &URL_SAFE,
-        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
     );
     if lax { LAX.decode(text).ok() } else { URL_SAFE_NO_PAD.decode(text).ok() }
 }
@@ -132,7 +134,9 @@ pub(crate) fn check(lines: &[&[u8]], expected: &Expected<'_>, early: &mut dyn Fn
         None => Some(None),
         Some(value) => value.as_f64().map(Some),
     };
-    if time("exp")?.is_some_and(|exp| exp < (expected.now - expected.skew) as f64) || time("nbf")?.is_some_and(|nbf| nbf > (expected.now + expected.skew) as f64) {
+    if time("exp")?.is_some_and(|exp| exp < (expected.now - expected.skew) as f64)
+        || time("nbf")?.is_some_and(|nbf| nbf > (expected.now + expected.skew) as f64)
+    {
         return None;
     }
     let string_or_none = |name: &str| match claims.get(name) {
@@ -209,14 +213,20 @@ fn uri_fits(htu: &str, url: &str, fault: Option<Fault>) -> bool {
         return true;
     }
     // Scheme and host in small letters, the default port left out; anything the parser would have to mend is refused.
-    let mended = |text: &str| Url::parse(text).is_ok_and(|parsed| {
-        let scheme_and_host = text.len() - parsed.path().len();
-        text.is_char_boundary(scheme_and_host) && text[scheme_and_host..] == *parsed.path() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@' && byte != b'\\')
-    });
-    let lowered = |text: &str| text.split_once("://").and_then(|(scheme, rest)| {
-        let (authority, path) = rest.find('/').map(|slash| rest.split_at(slash))?;
-        Some(format!("{}://{}{path}", scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
-    });
+    let mended = |text: &str| {
+        Url::parse(text).is_ok_and(|parsed| {
+            let scheme_and_host = text.len() - parsed.path().len();
+            text.is_char_boundary(scheme_and_host)
+                && text[scheme_and_host..] == *parsed.path()
+                && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@' && byte != b'\\')
+        })
+    };
+    let lowered = |text: &str| {
+        text.split_once("://").and_then(|(scheme, rest)| {
+            let (authority, path) = rest.find('/').map(|slash| rest.split_at(slash))?;
+            Some(format!("{}://{}{path}", scheme.to_ascii_lowercase(), authority.to_ascii_lowercase()))
+        })
+    };
     mended(&cut) && lowered(&cut).as_deref() == Some(url)
 }
 

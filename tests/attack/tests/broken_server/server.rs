@@ -304,7 +304,8 @@ impl Inner {
         }
         let mut form = Form::new();
         for (name, value) in url::form_urlencoded::parse(&request.body) {
-            if form.len() > 64 || value.contains('\0') || (form.insert(name.to_string(), value.to_string()).is_some() && name != "resource") {
+            if form.len() > 64 || value.contains('\0') || (form.insert(name.to_string(), value.to_string()).is_some() && name != "resource")
+            {
                 return Err(bad());
             }
         }
@@ -316,7 +317,8 @@ impl Inner {
     fn client(&self, request: &Request, form: &Form) -> Result<(String, Option<(String, i64)>), Refusal> {
         let bad = || Refusal(401, "invalid_client", None);
         let authorization = request.lines("authorization");
-        let ways = authorization.len() + usize::from(form.contains_key("client_secret")) + usize::from(form.contains_key("client_assertion"));
+        let ways =
+            authorization.len() + usize::from(form.contains_key("client_secret")) + usize::from(form.contains_key("client_assertion"));
         if ways > 1 {
             return Err(Refusal(400, "invalid_request", None));
         }
@@ -325,14 +327,20 @@ impl Inner {
                 return Err(bad());
             }
             let used = self.assertion(assertion).ok_or_else(bad)?;
-            return if form.get("client_id").is_none_or(|id| id == "machine") { Ok(("machine".to_owned(), Some(used))) } else { Err(bad()) };
+            return if form.get("client_id").is_none_or(|id| id == "machine") {
+                Ok(("machine".to_owned(), Some(used)))
+            } else {
+                Err(bad())
+            };
         }
         if let [line] = authorization.as_slice() {
             let text = std::str::from_utf8(line).ok().and_then(|line| line.strip_prefix("Basic "));
             let decoded = text.and_then(|text| base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok());
             let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad)?;
             let (id, secret) = decoded.split_once(':').ok_or_else(bad)?;
-            let plain = |text: &str| url::form_urlencoded::parse(format!("x={text}").as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default();
+            let plain = |text: &str| {
+                url::form_urlencoded::parse(format!("x={text}").as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
+            };
             let good = self.setup.machine_key.is_none() && plain(id) == "machine" && same(&plain(secret), SECRET);
             return if good { Ok(("machine".to_owned(), None)) } else { Err(bad()) };
         }
@@ -361,7 +369,9 @@ impl Inner {
         let key = if self.has(Fault::AssertionKeyFromHeader) { header.get("jwk").unwrap_or(registered) } else { registered };
         let part = |name: &str| unb64(key[name].as_str()?, false);
         let point = [&[4], part("x")?.as_slice(), part("y")?.as_slice()].concat();
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(format!("{header_part}.{claims_part}").as_bytes(), &signature).ok()?;
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+            .verify(format!("{header_part}.{claims_part}").as_bytes(), &signature)
+            .ok()?;
         if claims.get("iss")? != "machine" || claims.get("sub")? != "machine" {
             return None;
         }
@@ -425,7 +435,8 @@ impl Inner {
         let mut body = json!({"access_token": self.access_token(sub, client, scope, jkt, family), "token_type": "DPoP", "expires_in": ACCESS_LIFETIME, "scope": scope});
         if let Some((_, token)) = refresh {
             body["refresh_token"] = json!(token);
-            body["id_token"] = json!(self.signed(&json!({"alg": "ES256", "typ": "JWT"}), &json!({"iss": self.issuer(), "sub": sub, "aud": client})));
+            body["id_token"] =
+                json!(self.signed(&json!({"alg": "ES256", "typ": "JWT"}), &json!({"iss": self.issuer(), "sub": sub, "aud": client})));
         }
         body
     }
@@ -511,7 +522,13 @@ impl Inner {
         }
     }
 
-    fn refresh(&self, form: &Form, client: &str, proof: Option<&Proof>, spend: &dyn Fn() -> Result<(), Refusal>) -> Result<(u16, Value), Refusal> {
+    fn refresh(
+        &self,
+        form: &Form,
+        client: &str,
+        proof: Option<&Proof>,
+        spend: &dyn Fn() -> Result<(), Refusal>,
+    ) -> Result<(u16, Value), Refusal> {
         let invalid = || Refusal(400, "invalid_grant", None);
         let token = form.get("refresh_token").ok_or(Refusal(400, "invalid_request", None))?;
         let (id, generation, fork) = self.read_refresh(token).ok_or_else(invalid)?;
@@ -660,7 +677,8 @@ impl Inner {
 
     /// One page with one button; who presses it is alice.
     fn authorize(&self, request: &Request) -> Answer {
-        let page = |status: u16, body: &str| Answer { status, headers: vec![("Content-Type", "text/html".to_owned())], body: body.to_owned() };
+        let page =
+            |status: u16, body: &str| Answer { status, headers: vec![("Content-Type", "text/html".to_owned())], body: body.to_owned() };
         let mut form = Form::new();
         for (name, value) in url::form_urlencoded::parse(request.query.as_bytes()) {
             if form.insert(name.into_owned(), value.into_owned()).is_some() {
@@ -712,10 +730,13 @@ impl Inner {
             return Err(Refusal(401, "invalid_client", None));
         }
         let claims = form.get("token").and_then(|token| self.read_access(token));
-        Ok((200, match claims {
-            Some(claims) => json!({"active": true, "cnf": claims.get("cnf"), "token_type": "DPoP"}),
-            None => json!({"active": false}),
-        }))
+        Ok((
+            200,
+            match claims {
+                Some(claims) => json!({"active": true, "cnf": claims.get("cnf"), "token_type": "DPoP"}),
+                None => json!({"active": false}),
+            },
+        ))
     }
 
     fn challenge(&self, status: u16, error: &str) -> Answer {
@@ -730,7 +751,9 @@ impl Inner {
         if self.has(Fault::IdentityHeaders) && request.header("x-dpop-subject").is_some() {
             return content();
         }
-        let query_token = url::form_urlencoded::parse(request.query.as_bytes()).find(|(name, _)| name == "access_token").map(|(_, token)| token.into_owned());
+        let query_token = url::form_urlencoded::parse(request.query.as_bytes())
+            .find(|(name, _)| name == "access_token")
+            .map(|(_, token)| token.into_owned());
         let authorization = request.lines("authorization");
         let line = match authorization.as_slice() {
             [line] => std::str::from_utf8(line).unwrap_or_default(),
@@ -755,7 +778,9 @@ impl Inner {
         if self.has(Fault::ResourceWithoutProof) && request.lines("dpop").is_empty() {
             return content();
         }
-        let Some(proof) = self.read_proof(request, &request.method, "/oauth/userinfo", node) else { return self.challenge(401, "invalid_dpop_proof") };
+        let Some(proof) = self.read_proof(request, &request.method, "/oauth/userinfo", node) else {
+            return self.challenge(401, "invalid_dpop_proof");
+        };
         if !self.nonce_is_good(&proof, "rs") {
             return self.with_nonce(self.challenge(401, "use_dpop_nonce"), "rs");
         }

@@ -56,14 +56,7 @@ public class Peer {
 
     @Bean
     RegisteredClientRepository clients(@Value("${CLIENT_SECRET}") String secret) {
-        RegisteredClient machine = RegisteredClient.withId(UUID.randomUUID().toString())
-            .clientId("machine")
-            .clientSecret("{noop}" + secret)
-            .clientAuthenticationMethod(ClientAuthenticationMethod.CLIENT_SECRET_BASIC)
-            .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS)
-            .scope("accounts")
-            .build();
-        // A public client of this server gets no refresh tokens; this one has a secret and gets them.
+        // A public client of this server gets no refresh tokens: one client with a secret does all.
         RegisteredClient app = RegisteredClient.withId(UUID.randomUUID().toString())
             .clientId("app")
             .clientSecret("{noop}" + secret)
@@ -77,7 +70,7 @@ public class Peer {
             .clientSettings(ClientSettings.builder().requireProofKey(true).build())
             .tokenSettings(TokenSettings.builder().reuseRefreshTokens(false).build())
             .build();
-        return new InMemoryRegisteredClientRepository(machine, app);
+        return new InMemoryRegisteredClientRepository(app);
     }
 
     @Bean

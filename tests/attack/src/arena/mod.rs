@@ -8,173 +8,16 @@ use url::Url;
 
 use crate::clock::now;
 use crate::halt::{Step, inconclusive, not_applicable};
-use crate::jose::{Draft, Key, b64, redacted, sha256, unique};
-use crate::target::{Authorized, Browser, Client, Endpoints, Options, Session, SessionSource, TokenSource};
-use crate::wire::{Request, Response, Wire, WireError, is_loopback};
+use crate::jose::{Draft, Key, b64, redacted, sha256};
+use crate::target::{Browser, Client, Endpoints, Options, Session, SessionSource, TokenSource};
+use crate::wire::{Request, Response, Wire, WireError};
 
-/// Where a proof is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Stage {
-    /// Whatever takes proofs for nothing: `client_credentials` where there is a machine client, a refresh otherwise.
-    Any,
-    /// `client_credentials` at the token endpoint.
-    Token,
-    /// A refresh.
-    Refresh,
-    /// A pushed authorization request.
-    Par,
-    /// A protected resource.
-    Resource,
-}
+mod call;
+mod flow;
+mod needs;
 
-/// Whose nonces a call uses. The two have nothing to do with each other (RFC 9449 section 9).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
-    AuthorizationServer,
-    ResourceServer,
-}
-
-/// What an attack needs of the server, or of what the suite was given.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Need {
-    /// A client that may use `client_credentials`.
-    Machine,
-    /// At least one session of a user.
-    Session,
-    /// As many sessions as it likes.
-    Sessions,
-    /// The code flow, as often as it likes.
-    Codes,
-    /// Pushed authorization requests.
-    Par,
-    /// Pushed authorization requests are optional.
-    PlainAuthorize,
-    /// A protected resource and a token for it.
-    Resource,
-    /// Introspection by the machine client.
-    Introspection,
-    /// Revocation.
-    Revocation,
-    /// A second node.
-    Peer,
-    /// A way to restart the server.
-    Restart,
-    /// Another client.
-    OtherClient,
-    /// A second endpoint that refreshes.
-    RefreshEndpoint,
-    /// A machine client with `private_key_jwt`.
-    Assertion,
-    /// A machine client with a secret.
-    Secret,
-    /// The server hands out nonces.
-    Nonces,
-    /// Proofs with this algorithm.
-    Alg(&'static str),
-    /// A server on this machine, or leave to exhaust it.
-    OwnServer,
-}
-
-/// An honest call without its proof.
-#[derive(Clone, Debug)]
-pub(crate) struct Call {
-    pub(crate) stage: Stage,
-    pub(crate) method: &'static str,
-    pub(crate) url: Url,
-    pub(crate) form: Vec<(String, String)>,
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
-    /// Who authenticates. `None`: what the form and headers hold is all.
-    pub(crate) client: Option<Client>,
-    /// The key of the proof.
-    pub(crate) key: Key,
-    pub(crate) role: Role,
-    /// The access token that the proof is for.
-    pub(crate) access_token: Option<String>,
-    /// Whether the refresh token is that of the session that calls share.
-    pub(crate) shared: bool,
-    pub(crate) to_peer: bool,
-    pub(crate) host: Option<String>,
-}
-
-impl Call {
-    /// A call that is shown and not sent.
-    pub(crate) fn specimen(stage: Stage, method: &'static str, url: Url, key: Key, role: Role, access_token: Option<String>) -> Self {
-        Self {
-            stage,
-            method,
-            url,
-            form: Vec::new(),
-            headers: Vec::new(),
-            client: None,
-            key,
-            role,
-            access_token,
-            shared: false,
-            to_peer: false,
-            host: None,
-        }
-    }
-
-    /// Sets a parameter.
-    #[must_use]
-    pub(crate) fn set(self, name: &str, value: impl Into<String>) -> Self {
-        self.without(name).add(name, value)
-    }
-
-    /// Adds a parameter, whether it is there already or not.
-    #[must_use]
-    pub(crate) fn add(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.form.push((name.to_owned(), value.into()));
-        self
-    }
-
-    /// Leaves a parameter out.
-    #[must_use]
-    pub(crate) fn without(mut self, name: &str) -> Self {
-        self.form.retain(|(parameter, _)| parameter != name);
-        self
-    }
-
-    /// The value of a parameter.
-    pub(crate) fn parameter(&self, name: &str) -> &str {
-        self.form.iter().find(|(parameter, _)| parameter == name).map_or("", |(_, value)| value)
-    }
-
-    /// Adds a header line.
-    #[must_use]
-    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
-        self
-    }
-
-    /// Leaves a header out.
-    #[must_use]
-    pub(crate) fn without_header(mut self, name: &str) -> Self {
-        self.headers.retain(|(line, _)| !line.eq_ignore_ascii_case(name));
-        self
-    }
-
-    /// Proves with another key.
-    #[must_use]
-    pub(crate) fn key(mut self, key: &Key) -> Self {
-        self.key = key.clone();
-        self
-    }
-
-    /// Authenticates as someone else, or not at all.
-    #[must_use]
-    pub(crate) fn client(mut self, client: Option<Client>) -> Self {
-        self.client = client;
-        self
-    }
-
-    /// Sends to the second node.
-    #[must_use]
-    pub(crate) fn at_the_peer(mut self) -> Self {
-        self.to_peer = true;
-        self
-    }
-}
+pub(crate) use call::{Call, Need, Role, Stage};
+pub(crate) use flow::AuthorizationRequest;
 
 /// The server under attack and what the suite knows of it.
 pub(crate) struct Arena {
@@ -199,70 +42,6 @@ impl Arena {
             trail: Mutex::default(),
             session: tokio::sync::Mutex::default(),
             access: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// Whether this is there; why not where it is not.
-    pub(crate) fn needs(&self, need: Need) -> Step<()> {
-        let there = |there: bool, why: &str| if there { Ok(()) } else { not_applicable(why) };
-        let (options, endpoints) = (&self.options, &self.endpoints);
-        match need {
-            Need::Machine => {
-                there(options.machine.is_some(), "no client for client_credentials was given: --client-id with a secret or key")?;
-                there(endpoints.offers_grant("client_credentials"), "the server does not offer client_credentials")
-            }
-            Need::Session | Need::Sessions | Need::Codes => {
-                there(options.app.is_some(), "no client for user grants was given: --app-client-id")?;
-                there(need != Need::Session || endpoints.offers_grant("refresh_token"), "the server does not offer refresh_token")?;
-                match need {
-                    Need::Session if matches!(self.source, SessionSource::None) => {
-                        not_applicable("no way to tokens of a user was given: --management, --sign-in, --token-command, --refresh-token-file or --browser")
-                    }
-                    Need::Sessions => there(self.source.is_endless(), "needs as many grants as it likes: --management, --sign-in or --token-command"),
-                    Need::Codes => {
-                        there(endpoints.authorize.is_some(), "the server has no authorization endpoint")?;
-                        there(self.browser().is_some_and(|browser| matches!(browser, Browser::Played(..))), "needs codes without a person: --sign-in")
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Need::Par => {
-                there(options.app.is_some(), "no client for user grants was given: --app-client-id")?;
-                there(endpoints.par.is_some(), "the server has no pushed authorization requests")
-            }
-            Need::PlainAuthorize => there(!endpoints.requires_par, "the server takes pushed authorization requests only"),
-            Need::Resource => match self.resource_url() {
-                Some(_) => self.needs(Need::Session),
-                None => not_applicable("the server has no userinfo endpoint and no --resource was given"),
-            },
-            Need::Introspection => {
-                there(endpoints.introspection.is_some(), "the server has no introspection endpoint")?;
-                self.needs(Need::Machine)
-            }
-            Need::Revocation => there(endpoints.revocation.is_some(), "the server has no revocation endpoint"),
-            Need::Peer => there(options.peer.is_some(), "no second node was given: --peer"),
-            Need::Restart => there(options.restart.is_some(), "no way to restart the server was given: --restart-command"),
-            Need::OtherClient => there(options.other.is_some(), "no other client was given: --other-client-id"),
-            Need::RefreshEndpoint => there(options.refresh_endpoint.is_some(), "no second endpoint that refreshes was given: --refresh-endpoint"),
-            Need::Assertion => {
-                self.needs(Need::Machine)?;
-                let signs = options.machine.as_ref().is_some_and(|client| matches!(client.auth, crate::target::ClientAuth::Assertion(..)));
-                there(signs, "the client does not authenticate with private_key_jwt: --client-key")
-            }
-            Need::Secret => {
-                self.needs(Need::Machine)?;
-                let secret = options.machine.as_ref().is_some_and(|client| client.secret().is_some());
-                there(secret, "the client has no secret: --client-secret-file")
-            }
-            Need::Nonces => {
-                let known = self.nonces.lock().is_ok_and(|nonces| nonces.0.is_some());
-                there(known || endpoints.nonce.is_some(), "the server hands out no nonces")
-            }
-            Need::Alg(alg) => there(endpoints.proof_algs().contains(&alg), &format!("the server takes no {alg} proofs")),
-            Need::OwnServer => there(
-                options.own_server || is_loopback(&self.endpoints.token),
-                "the server is not on this machine, and --i-own-this-server was not given",
-            ),
         }
     }
 
@@ -350,10 +129,7 @@ impl Arena {
             stage: Stage::Refresh,
             method: "POST",
             url: self.endpoints.token.clone(),
-            form: vec![
-                ("grant_type".to_owned(), "refresh_token".to_owned()),
-                ("refresh_token".to_owned(), session.refresh_token.clone()),
-            ],
+            form: vec![("grant_type".to_owned(), "refresh_token".to_owned()), ("refresh_token".to_owned(), session.refresh_token.clone())],
             headers: Vec::new(),
             client: Some(self.app()?),
             key: session.key.clone(),
@@ -598,73 +374,6 @@ impl Arena {
         if answer.status == 200 { Ok(()) } else { inconclusive(format!("the revocation endpoint answers {}", answer.status)) }
     }
 
-    /// Runs a request to its end in the browser.
-    pub(crate) async fn authorize(&self, query: &[(String, String)], redirect_uri: &str) -> Step<Authorized> {
-        let (Some(browser), Some(endpoint)) = (self.browser(), &self.endpoints.authorize) else {
-            return not_applicable("needs the code flow: --sign-in or --browser");
-        };
-        let mut url = endpoint.clone();
-        url.query_pairs_mut().extend_pairs(query);
-        let end = browser.open(&url, redirect_uri).await?;
-        self.say(match &end {
-            Authorized::Redirected(answer) if answer.contains_key("code") => "the authorization endpoint gives a code".to_owned(),
-            Authorized::Redirected(answer) => {
-                format!("the authorization endpoint sends back {}", answer.get("error").map_or("neither code nor error", String::as_str))
-            }
-            Authorized::Page(status) => format!("the authorization endpoint shows a page with status {status}"),
-            Authorized::Elsewhere(place) => format!("the authorization endpoint leads to {place}"),
-        });
-        Ok(end)
-    }
-
-    /// Pushes a request without a proof; its name.
-    pub(crate) async fn push(&self, request: &AuthorizationRequest) -> Step<String> {
-        let call = Call { form: request.parameters.clone(), ..self.call(Stage::Par).await? };
-        let answer = self.send(&call, &[]).await?;
-        match answer.json()["request_uri"].as_str() {
-            Some(name) if answer.status < 300 => Ok(name.to_owned()),
-            _ => inconclusive(format!("a good pushed request is refused: {}", told(&Ok(answer)))),
-        }
-    }
-
-    /// A code for this request, pushed where the server wants that.
-    pub(crate) async fn code(&self, request: &AuthorizationRequest) -> Step<String> {
-        let query = if self.endpoints.requires_par {
-            let name = self.push(request).await?;
-            vec![("client_id".to_owned(), self.app()?.id), ("request_uri".to_owned(), name)]
-        } else {
-            request.parameters.clone()
-        };
-        let end = self.authorize(&query, &self.options.redirect_uri).await?;
-        match end.code() {
-            Some(code) => Ok(code.to_owned()),
-            None => inconclusive("a good authorization request gives no code"),
-        }
-    }
-
-    /// An honest token request for a code, without its proof.
-    pub(crate) fn redeem(&self, request: &AuthorizationRequest, code: &str, key: &Key) -> Step<Call> {
-        Ok(Call {
-            stage: Stage::Token,
-            method: "POST",
-            url: self.endpoints.token.clone(),
-            form: vec![
-                ("grant_type".to_owned(), "authorization_code".to_owned()),
-                ("code".to_owned(), code.to_owned()),
-                ("redirect_uri".to_owned(), self.options.redirect_uri.clone()),
-                ("code_verifier".to_owned(), request.verifier.clone()),
-            ],
-            headers: Vec::new(),
-            client: Some(self.app()?),
-            key: key.clone(),
-            role: Role::AuthorizationServer,
-            access_token: None,
-            shared: false,
-            to_peer: false,
-            host: None,
-        })
-    }
-
     /// Restarts the server and waits for it.
     pub(crate) async fn restart(&self) -> Step<()> {
         let Some(restart) = &self.options.restart else {
@@ -675,46 +384,6 @@ impl Arena {
             Ok(()) => Ok(()),
             Err(why) => inconclusive(format!("the server was not restarted: {why}")),
         }
-    }
-}
-
-/// A good authorization request, and the PKCE verifier of it.
-#[derive(Clone, Debug)]
-pub(crate) struct AuthorizationRequest {
-    pub(crate) parameters: Vec<(String, String)>,
-    pub(crate) verifier: String,
-}
-
-impl AuthorizationRequest {
-    pub(crate) fn new(arena: &Arena) -> Step<Self> {
-        let verifier = format!("{}{}{}", unique(), unique(), unique());
-        let mut parameters = vec![
-            ("response_type".to_owned(), "code".to_owned()),
-            ("client_id".to_owned(), arena.app()?.id),
-            ("redirect_uri".to_owned(), arena.options.redirect_uri.clone()),
-            ("scope".to_owned(), arena.options.scope.clone()),
-            ("state".to_owned(), unique()),
-            ("code_challenge".to_owned(), b64(sha256(&verifier))),
-            ("code_challenge_method".to_owned(), "S256".to_owned()),
-        ];
-        if arena.options.scope.split(' ').any(|scope| scope == "offline_access") {
-            // OpenID Connect Core section 11.
-            parameters.push(("prompt".to_owned(), "consent".to_owned()));
-        }
-        Ok(Self { parameters, verifier })
-    }
-
-    #[must_use]
-    pub(crate) fn set(self, name: &str, value: impl Into<String>) -> Self {
-        let mut request = self.without(name);
-        request.parameters.push((name.to_owned(), value.into()));
-        request
-    }
-
-    #[must_use]
-    pub(crate) fn without(mut self, name: &str) -> Self {
-        self.parameters.retain(|(parameter, _)| parameter != name);
-        self
     }
 }
 
