@@ -32,7 +32,7 @@ pub(crate) async fn until_ready(service: &Service) {
 
 /// L1: refreshes with a current nonce, within three tries. A client that signs assertions may be asked to come again once: what it signed
 /// in the very second in which the epoch began could have been used before.
-pub(crate) async fn refresh_with_nonce(service: &Service, session: &mut Session) {
+async fn refresh_with_nonce(service: &Service, session: &mut Session) {
     let nonce = service.nonce().await;
     for _ in 0..2 {
         let answer = session.refresh().prove_with_nonce(&session.key, &nonce).send(service).await;
