@@ -11,6 +11,7 @@ use crate::service::authorize::SignIn;
 use crate::service::{AuthorizationServer, Issuer};
 
 pub mod authorize;
+mod body;
 pub mod challenge;
 mod cookie;
 mod cors;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, web};
-use futures_util::StreamExt as _;
 use keybound_proofs::jose::{self, Json};
 
+use crate::http::body;
 use crate::http::error::ApiError;
 
 /// The parameters of one request. An empty value counts as left out (RFC 6749 section 3.2).
@@ -47,7 +47,7 @@ impl Params {
     ///
     /// # Errors
     /// 400 for a malformed body or credentials in the query, 413 and 415.
-    pub async fn read(request: &HttpRequest, mut body: web::Payload, kinds: BodyKinds, max_bytes: usize) -> Result<Self, ApiError> {
+    pub async fn read(request: &HttpRequest, body: web::Payload, kinds: BodyKinds, max_bytes: usize) -> Result<Self, ApiError> {
         // A query that is no form carries no parameter, and is none of this endpoint's business.
         if let Ok(query) = parse_form(request.query_string()) {
             // Here even the client's name is part of its credentials; an authorization request, which is all query, has to hold it.
@@ -59,14 +59,7 @@ impl Params {
         if kind == MediaType::Json && kinds == BodyKinds::Form {
             return Err(unsupported_media_type());
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|_| ApiError::invalid_request("the body could not be read"))?;
-            if bytes.len() + chunk.len() > max_bytes {
-                return Err(ApiError::invalid_request_as(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
+        let bytes = body::read(body, max_bytes).await?;
         match kind {
             MediaType::Form => {
                 let text = std::str::from_utf8(&bytes).map_err(|_| ApiError::invalid_request("the form is not ASCII"))?;

@@ -3,11 +3,11 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 
 use crate::domain::strict_json;
 use crate::http::PublicState;
+use crate::http::body;
 use crate::http::error::{ApiError, never_cached};
 use crate::service::clients::Registered;
 use crate::service::registration::RegistrationSettings;
@@ -56,18 +56,11 @@ fn bearer(request: &HttpRequest) -> Option<&[u8]> {
     value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case(b"Bearer ")).map(|_| &value[7..])
 }
 
-async fn read_object(request: &HttpRequest, mut body: web::Payload, max_bytes: usize) -> Result<Map<String, Value>, ApiError> {
+async fn read_object(request: &HttpRequest, body: web::Payload, max_bytes: usize) -> Result<Map<String, Value>, ApiError> {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(ApiError::invalid_request_as(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this endpoint takes application/json"));
     }
-    let mut bytes = Vec::new();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|_| ApiError::invalid_request("the body could not be read"))?;
-        if bytes.len() + chunk.len() > max_bytes {
-            return Err(ApiError::invalid_request_as(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
+    let bytes = body::read(body, max_bytes).await?;
     strict_json::parse_object(&bytes).map_err(|_| ApiError::invalid_request("the body is not one JSON object with distinct members"))
 }

@@ -40,6 +40,13 @@ pub struct GatewayCall<'a> {
     pub explain: bool,
 }
 
+impl<'a> GatewayCall<'a> {
+    /// A call of which nothing more is said: judged by what its resource asks of every call, its proof used up.
+    pub const fn plain(method: &'a str, url: &'a RequestUrl<'a>, authorization: &'a [&'a [u8]], proofs: &'a [&'a [u8]]) -> Self {
+        Self { method, url, authorization, proofs, scope: None, resource: None, replay: Replay::Consume, explain: false }
+    }
+}
+
 /// Who answers for replays, where a gateway and a service behind it both have a call judged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Replay {

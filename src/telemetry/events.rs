@@ -171,7 +171,9 @@ impl Events {
 
     /// Records one event.
     pub fn record(&self, event: Event, now: UnixTime) {
-        if let Ok(json) = serde_json::to_string(&event) {
+        if tracing::enabled!(target: "keybound::audit", tracing::Level::INFO)
+            && let Ok(json) = serde_json::to_string(&event)
+        {
             tracing::info!(target: "keybound::audit", event = %json);
         }
         let mut ring = self.0.lock();

@@ -14,7 +14,7 @@ use crate::domain::guarded::{Guarded, RequestUrl};
 use crate::http::error::{DPOP_NONCE, ErrorCode, never_cached};
 use crate::http::gateway::{GATEWAY_KEY, GatewayState, Misconfigured, lines};
 use crate::service::AuthorizationServer;
-use crate::service::verify::{Allowed, Denial, GatewayCall, Replay, Verdict};
+use crate::service::verify::{Allowed, Denial, GatewayCall, Verdict};
 
 /// Judges a call that was forwarded in headers: the credentials are in the question as they were in the call.
 pub(super) async fn judge_forwarded(
@@ -34,16 +34,7 @@ pub(super) async fn judge_forwarded(
         }
     };
     let (authorization, proofs) = (lines(headers, "authorization"), lines(headers, "dpop"));
-    let call = GatewayCall {
-        method,
-        url: &url,
-        authorization: &authorization,
-        proofs: &proofs,
-        scope: None,
-        resource: None,
-        replay: Replay::Consume,
-        explain: false,
-    };
+    let call = GatewayCall::plain(method, &url, &authorization, &proofs);
     match Decision::of(server.judge_call(&call, now).await, server) {
         Decision::Pass(pass) => pass.respond(),
         Decision::Refuse(refusal) => refusal.respond(),

@@ -16,7 +16,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::domain::guarded::RequestUrl;
 use crate::http::gateway::answer::{Decision, Pass, Refusal};
 use crate::http::gateway::{GATEWAY_KEY, GatewayState, MALFORMED_URL, Misconfigured, method};
-use crate::service::verify::{GatewayCall, Replay};
+use crate::service::verify::GatewayCall;
 
 /// Answers Envoy. Reads method, host and path of the call from the attributes, its credentials from `headers` and `header_map`; the scheme
 /// and the context extensions mean nothing.
@@ -35,16 +35,7 @@ impl EnvoyAuthorization {
         let http = http.and_then(|request| request.http.as_ref()).ok_or(Misconfigured("the attributes of the request are missing"))?;
         let url = RequestUrl::at_host(http.host.as_bytes(), http.path.as_bytes()).map_err(|_| MALFORMED_URL)?;
         let (authorization, proofs) = (values(http, "authorization"), values(http, "dpop"));
-        let call = GatewayCall {
-            method: method(http.method.as_bytes())?,
-            url: &url,
-            authorization: &authorization,
-            proofs: &proofs,
-            scope: None,
-            resource: None,
-            replay: Replay::Consume,
-            explain: false,
-        };
+        let call = GatewayCall::plain(method(http.method.as_bytes())?, &url, &authorization, &proofs);
         let server = &self.state.server;
         Ok(Decision::of(server.judge_call(&call, now).await, server))
     }

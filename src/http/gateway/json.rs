@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::guarded::RequestUrl;
 use crate::domain::{Scope, strict_json};
+use crate::http::body;
 use crate::http::error::{ApiError, never_cached};
 use crate::http::gateway::answer::{Decision, Pass, Refusal};
 use crate::http::gateway::{GATEWAY_KEY, GatewayState, lines, method};
@@ -145,13 +146,9 @@ fn bytes(texts: &[String]) -> Vec<&[u8]> {
     texts.iter().map(String::as_bytes).collect()
 }
 
-async fn read_body(body: web::Payload, state: &GatewayState) -> Result<web::Bytes, ApiError> {
-    match tokio::time::timeout(state.body_timeout, body.to_bytes_limited(MAX_BODY_BYTES)).await {
-        Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Ok(Err(_))) => Err(malformed("the body could not be read")),
-        Ok(Err(_)) => Err(ApiError::invalid_request_as(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")),
-        Err(_) => Err(ApiError::invalid_request_as(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
-    }
+async fn read_body(payload: web::Payload, state: &GatewayState) -> Result<Vec<u8>, ApiError> {
+    let late = |_| Err(ApiError::invalid_request_as(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"));
+    tokio::time::timeout(state.body_timeout, body::read(payload, MAX_BODY_BYTES)).await.unwrap_or_else(late)
 }
 
 fn malformed(description: &'static str) -> ApiError {

@@ -130,20 +130,8 @@ impl Runner<'_> {
             Err(Halt::Inconclusive(why)) => (Outcome::Inconclusive, why),
             Err(Halt::NotApplicable(why)) => (Outcome::NotApplicable, why),
         };
-        Finding {
-            id: attack.id.clone(),
-            family: attack.family,
-            title: attack.title.clone(),
-            section: attack.section.clone(),
-            breach: attack.breach.clone(),
-            severity: attack.severity,
-            judgement: attack.judgement,
-            twin: attack.twin,
-            outcome,
-            detail,
-            trail: self.arena.take_trail(),
-            millis: u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX),
-        }
+        let millis = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Finding::of(attack, outcome, detail, self.arena.take_trail(), millis)
     }
 
     async fn fire(&mut self, attack: &Attack) -> Step<()> {

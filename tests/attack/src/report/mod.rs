@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::catalogue::{Family, Judgement, Severity};
+use crate::catalogue::{Attack, Family, Judgement, Severity};
 
 mod html;
 mod json;
@@ -64,6 +64,26 @@ pub struct Finding {
     pub trail: Vec<String>,
     /// How long it took, in milliseconds.
     pub millis: u64,
+}
+
+impl Finding {
+    /// What came of `attack`.
+    pub(crate) fn of(attack: &Attack, outcome: Outcome, detail: String, trail: Vec<String>, millis: u64) -> Self {
+        Self {
+            id: attack.id.clone(),
+            family: attack.family,
+            title: attack.title.clone(),
+            section: attack.section.clone(),
+            breach: attack.breach.clone(),
+            severity: attack.severity,
+            judgement: attack.judgement,
+            twin: attack.twin,
+            outcome,
+            detail,
+            trail,
+            millis,
+        }
+    }
 }
 
 /// What came of one twin.
@@ -250,19 +270,9 @@ pub(crate) mod tests {
     pub(crate) fn example() -> Report {
         let catalogue = Catalogue::new();
         let outcomes = [Outcome::Refused, Outcome::Breach, Outcome::Inconclusive, Outcome::NotApplicable];
-        let finding = |(index, attack): (usize, &crate::catalogue::Attack)| Finding {
-            id: attack.id.clone(),
-            family: attack.family,
-            title: attack.title.clone(),
-            section: attack.section.clone(),
-            breach: attack.breach.clone(),
-            severity: attack.severity,
-            judgement: attack.judgement,
-            twin: attack.twin,
-            outcome: outcomes[index % 4],
-            detail: if index % 4 == 0 { String::new() } else { "the server said <script>alert(\"x\")</script> & more".to_owned() },
-            trail: vec!["POST /token with 1 proof(s): 400 invalid_dpop_proof".to_owned()],
-            millis: 3,
+        let finding = |(index, attack): (usize, &Attack)| {
+            let detail = if index % 4 == 0 { String::new() } else { "the server said <script>alert(\"x\")</script> & more".to_owned() };
+            Finding::of(attack, outcomes[index % 4], detail, vec!["POST /token with 1 proof(s): 400 invalid_dpop_proof".to_owned()], 3)
         };
         Report {
             catalogue_version: "1.0",
