@@ -15,6 +15,7 @@ mod faults;
 mod figures;
 mod fitness;
 mod races;
+mod remembered;
 mod scripts;
 
 /// Waits that a busy test machine does not exceed. Tests of the waits themselves use the defaults.

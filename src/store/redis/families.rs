@@ -17,7 +17,7 @@ use crate::store::record;
 use crate::store::{Families, FamilyFilter, Page, StoreError};
 
 /// A record outlives its expiry by this: nodes whose clocks differ still agree that it is expired, and not unknown.
-const EXPIRY_GRACE: Duration = Duration::from_secs(60);
+pub(super) const EXPIRY_GRACE: Duration = Duration::from_secs(60);
 
 /// Steps of one call of [`Families::list`]: it returns a page, perhaps an empty one, within a fraction of a second.
 const LIST_STEPS: usize = 50;
@@ -32,9 +32,11 @@ impl Families for RedisStore {
         let mut cmd = redis::cmd("SET");
         cmd.arg(self.family_key(family.id)).arg(&record).arg("NX").arg("GET").arg("PX").arg(ttl);
         match bytes(self.durable_value(Request::Command(&cmd)).await?.0)? {
-            None => Ok(()),
-            Some(present) if present == record => Ok(()),
-            Some(_) => Err(StoreError::Unfit("a family of this name exists already".to_owned())),
+            Some(present) if present != record => Err(StoreError::Unfit("a family of this name exists already".to_owned())),
+            _ => {
+                self.shared.remember(family.id, record);
+                Ok(())
+            }
         }
     }
 
@@ -67,7 +69,12 @@ impl Families for RedisStore {
         ];
         let key = self.family_key(request.family);
         let (answer, again) = self.durable_value(Request::Script { script: &ADVANCE, key: &key, args: &args }).await?;
-        match advanced(request.family, answer)? {
+        let (outcome, record) = outcome(answer)?;
+        let advanced = advanced(request.family, outcome, record.as_deref())?;
+        if let Some(record) = record {
+            self.shared.remember(request.family, record);
+        }
+        match advanced {
             Advanced::Repeated(family) | Advanced::Kept(family) if again && request.rebind_to.is_some() => Ok(Advanced::Rebound(family)),
             other => Ok(other),
         }
@@ -79,13 +86,17 @@ impl Families for RedisStore {
         let key = self.family_key(id);
         let args: [&[u8]; 2] = [&[reason as u8], &now.as_millis().to_be_bytes()];
         let (answer, again) = self.durable_value(Request::Script { script: &REVOKE, key: &key, args: &args }).await?;
-        let (outcome, detail) = outcome(answer)?;
-        match outcome {
-            0 => Ok(false),
-            1 => Ok(true),
-            2 => Ok(again && detail.as_deref() == Some(&[reason as u8])),
-            _ => Err(unreadable()),
+        let (outcome, record) = outcome(answer)?;
+        let ended = match outcome {
+            0 => return Ok(false),
+            1 => true,
+            2 => again && record.as_ref().and_then(|record| record.get(record::AT_STATE)) == Some(&(reason as u8)),
+            _ => return Err(unreadable()),
+        };
+        if let Some(record) = record {
+            self.shared.remember(id, record);
         }
+        Ok(ended)
     }
 
     /// In the order of the server's table. A family that exists throughout is found; one may come twice while the table grows.
@@ -195,8 +206,7 @@ impl Place {
 }
 
 /// The answer of `advance.lua`.
-fn advanced(id: FamilyId, answer: Value) -> Result<Advanced, StoreError> {
-    let (outcome, record) = outcome(answer)?;
+fn advanced(id: FamilyId, outcome: i64, record: Option<&[u8]>) -> Result<Advanced, StoreError> {
     let refusal = match outcome {
         -1 => Refusal::Unknown,
         -2 => Refusal::Revoked,
@@ -206,7 +216,7 @@ fn advanced(id: FamilyId, answer: Value) -> Result<Advanced, StoreError> {
         -6 => Refusal::NotAuthenticated,
         0 => return Err(unreadable()),
         _ => {
-            let family = record::decode(id, &record.ok_or_else(odd_answer)?)?;
+            let family = record::decode(id, record.ok_or_else(odd_answer)?)?;
             return match outcome {
                 1 => Ok(Advanced::Rotated(family)),
                 2 => Ok(Advanced::Repeated(family)),
@@ -236,7 +246,7 @@ fn flag(on: bool) -> &'static [u8] {
     if on { b"1" } else { b"0" }
 }
 
-fn unreadable() -> StoreError {
+pub(super) fn unreadable() -> StoreError {
     StoreError::Unreadable("a family's record has another version or is cut off".to_owned())
 }
 

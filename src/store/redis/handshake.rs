@@ -84,12 +84,14 @@ impl Shared {
         for _ in 0..ROUNDS {
             let look = self.look(connection).await?;
             if let Some(record) = Record::read(&look.record).filter(|record| record.fits(&look.facts, self.options.acceptance_window)) {
+                self.put_back(connection, &look.facts).await?;
                 self.adopt(record, look.lead_ms);
                 return Ok(());
             }
             let nothing_before = first_start && look.record.is_empty() && self.holds_nothing(connection).await?;
             let stored = self.replace_epoch(connection, &look, nothing_before).await?;
             if let Some(record) = Record::read(&stored).filter(|record| record.fits(&look.facts, self.options.acceptance_window)) {
+                self.put_back(connection, &look.facts).await?;
                 self.adopt(record, look.lead_ms);
                 return Ok(());
             }

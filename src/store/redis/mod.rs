@@ -12,8 +12,8 @@
 //! | `kb:mark` | nothing: written behind a write that waits for replicas | a minute |
 //!
 //! What is *not* promised: a write that the server acknowledged survives what the server's own persistence survives
-//! (`appendfsync everysec`: up to a second is lost with the power). Families heal such a loss by rolling forward; claims by the
-//! epoch, which moves at every restart and failover. Replicas are never read. With `min_replicas` a write of a family, a client or a
+//! (`appendfsync everysec`: up to a second is lost with the power). Families heal such a loss by rolling forward and by what each node
+//! [remembers](remembered); claims by the epoch, which moves at every restart and failover. Replicas are never read. With `min_replicas` a write of a family, a client or a
 //! short-lived record is acknowledged only when as many replicas have it: see [`strict`].
 //!
 //! The user of the server needs `~rp:* ~f:* ~c:* ~e:* ~kb:*` (each behind the prefix) and `+get +set +mget +del +setrange +pexpire
@@ -40,6 +40,7 @@ use crate::store::{StoreError, StoreHealth};
 use epoch::Known;
 use keeper::Pool;
 use primary::Primary;
+use remembered::Remembered;
 use strict::StrictLanes;
 use wire::{Lanes, Request};
 
@@ -51,6 +52,7 @@ mod handshake;
 mod keeper;
 mod ledger;
 mod primary;
+mod remembered;
 mod scan;
 mod script;
 mod server;
@@ -140,6 +142,8 @@ struct Shared {
     lanes: Lanes,
     /// For writes that wait for replicas, where the configuration asks for that.
     strict: Option<StrictLanes>,
+    /// What this node wrote lately, where it does not wait for replicas.
+    remembered: Remembered,
     /// Why there is no connection, for those who ask.
     trouble: Mutex<Option<StoreError>>,
     epoch: RwLock<Option<Known>>,
@@ -176,6 +180,7 @@ impl RedisStore {
         let shared = Arc::new(Shared {
             primary,
             strict,
+            remembered: Remembered::default(),
             names: Names::new(&options.key_prefix),
             clock,
             entropy: Mutex::new(entropy),

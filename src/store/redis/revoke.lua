@@ -5,8 +5,8 @@
 -- ARGV[1]  the reason, one byte
 -- ARGV[2]  now, ms since 1970, 8 bytes big-endian
 --
--- Returns  {1} where this call ended it; {2, reason byte} where it was revoked before; {0} where there is no such family or it
---          is expired; {-1} where the record can't be read.
+-- Returns  {1, record} where this call ended it; {2, record} where it was revoked before, the reason being its second byte; {0}
+--          where there is no such family or it is expired; {-1} where the record can't be read.
 -- Touches  KEYS[1] only; its lifetime stays.
 
 local function millis(bytes, at)
@@ -23,11 +23,11 @@ if #record < 75 or string.byte(record, 1) ~= 1 then
 end
 local state = string.byte(record, 2)
 if state ~= 0 then
-  return {2, string.char(state)}
+  return {2, record}
 end
 local now = millis(ARGV[2], 1)
 if now >= millis(record, 26) or now >= millis(record, 18) then
   return {0}
 end
 redis.call('SETRANGE', KEYS[1], 1, ARGV[1])
-return {1}
+return {1, string.sub(record, 1, 1) .. ARGV[1] .. string.sub(record, 3)}

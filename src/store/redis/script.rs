@@ -18,6 +18,9 @@ pub(super) static ADVANCE: Script =
 pub(super) static REVOKE: Script =
     Script { source: include_str!("revoke.lua"), digest: LazyLock::new(|| digest(include_str!("revoke.lua"))) };
 
+/// Puts back what a failover lost of a family.
+pub(super) static MERGE: Script = Script { source: include_str!("merge.lua"), digest: LazyLock::new(|| digest(include_str!("merge.lua"))) };
+
 /// Compare-and-set of the epoch record.
 pub(super) static EPOCH: Script = Script { source: include_str!("epoch.lua"), digest: LazyLock::new(|| digest(include_str!("epoch.lua"))) };
 
@@ -29,7 +32,7 @@ pub(super) static UNCLAIM: Script =
 pub(super) static SWAP: Script = Script { source: include_str!("swap.lua"), digest: LazyLock::new(|| digest(include_str!("swap.lua"))) };
 
 /// What a node loads before it uses a connection.
-pub(super) static ALL: [&Script; 5] = [&ADVANCE, &REVOKE, &EPOCH, &UNCLAIM, &SWAP];
+pub(super) static ALL: [&Script; 6] = [&ADVANCE, &REVOKE, &MERGE, &EPOCH, &UNCLAIM, &SWAP];
 
 impl Script {
     /// Runs the script by its digest: the server answers `NOSCRIPT` where it does not know it.

@@ -14,10 +14,10 @@ use super::{claim, node, now, proof};
 const CALLS: u32 = 12_000;
 
 /// A little generator of our own: the same calls in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -29,7 +29,7 @@ impl Dice {
     }
 }
 
-fn random_family(dice: &mut Dice, number: u64, now: UnixTime) -> Family {
+pub(super) fn random_family(dice: &mut Dice, number: u64, now: UnixTime) -> Family {
     let sample = if dice.one_in(3) { sample::confidential_family(number) } else { sample::family(number) };
     let generation = match dice.below(6) {
         0 => u32::MAX,

@@ -1,0 +1,182 @@
+//! What this node wrote of families lately, and puts back after a failover (`durability = "standard"`).
+//!
+//! A replica that is promoted may lack writes that its predecessor acknowledged: a family, a rotation, a revocation. Records of one
+//! family can be joined in any order (`merge.lua`): so each node remembers the records of its own acknowledged writes for a while, and
+//! joins them with what is stored wherever the server behind a connection turns out to be another one, or the same after a restart,
+//! before it uses that connection. A flush of the same server is not undone.
+//!
+//! What is *not* promised: a write whose node is gone as well is not put back, nor one older than [`Remembered::AGE`] or than the last
+//! [`Remembered::MOST`] of this node; and until the first node is back at the new primary, a lost revocation is not in force.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use keybound_proofs::UnixTime;
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, Value};
+
+use super::families::{EXPIRY_GRACE, unreadable};
+use super::script::MERGE;
+use super::server::{Facts, RUN_ID_LEN};
+use super::wire::{Fault, Refused, Request, ask};
+use super::{Names, Shared, odd_answer, ttl_ms};
+use crate::domain::FamilyId;
+use crate::store::StoreError;
+use crate::store::record::Head;
+
+/// The records of the last acknowledged writes, and the memory that is known to hold them.
+#[derive(Default)]
+pub(super) struct Remembered {
+    writes: Mutex<Writes>,
+    /// The server that had all of it last: run id and replication id.
+    held_by: Mutex<Option<ServerMemory>>,
+}
+
+type ServerMemory = [[u8; RUN_ID_LEN]; 2];
+
+#[derive(Default)]
+struct Writes {
+    /// Oldest first. A family that was written again stands here more than once; the last counts.
+    order: VecDeque<(UnixTime, FamilyId)>,
+    latest: HashMap<FamilyId, (UnixTime, Vec<u8>)>,
+}
+
+impl Remembered {
+    /// For how long a write is remembered: replication is never this far behind without being noticed.
+    const AGE: Duration = Duration::from_secs(120);
+    /// How many are remembered at most, about 300 bytes each.
+    const MOST: usize = 100_000;
+    /// How many are put back in one message.
+    const TOGETHER: usize = 200;
+
+    fn note(&self, id: FamilyId, record: Vec<u8>, now: UnixTime) {
+        let mut writes = self.writes.lock();
+        writes.order.push_back((now, id));
+        writes.latest.insert(id, (now, record));
+        writes.forget(now);
+    }
+
+    /// The records, oldest write first.
+    fn all(&self, now: UnixTime) -> Vec<(FamilyId, Vec<u8>)> {
+        let mut writes = self.writes.lock();
+        writes.forget(now);
+        let newest = |(at, id): &(UnixTime, FamilyId)| {
+            writes.latest.get(id).filter(|(written, _)| written == at).map(|(_, record)| (*id, record.clone()))
+        };
+        writes.order.iter().filter_map(newest).collect()
+    }
+}
+
+impl Writes {
+    fn forget(&mut self, now: UnixTime) {
+        let too_old = |at: UnixTime| at.plus(Remembered::AGE) <= now;
+        while self.order.len() > Remembered::MOST || self.order.front().is_some_and(|(at, _)| too_old(*at)) {
+            let Some((at, id)) = self.order.pop_front() else { return };
+            if let Entry::Occupied(known) = self.latest.entry(id)
+                && known.get().0 == at
+            {
+                known.remove();
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Notes the record of a family as an acknowledged write left it.
+    pub(super) fn remember(&self, id: FamilyId, record: Vec<u8>) {
+        // Where replicas confirmed the write there is nothing to put back.
+        if self.strict.is_none() {
+            self.remembered.note(id, record, self.clock.now());
+        }
+    }
+
+    /// Puts back what this node remembers where the server is not the one that had it, and remembers that this one has it now.
+    pub(super) async fn put_back(&self, connection: &MultiplexedConnection, facts: &Facts) -> Result<(), StoreError> {
+        let memory = [facts.run_id, facts.replication_id];
+        if *self.remembered.held_by.lock() == Some(memory) {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let mut put_back = 0_usize;
+        let load = MERGE.load();
+        let known = match ask(connection, &Request::Command(&load)).await {
+            Ok(_) => true,
+            Err(Fault::Refused(Refused::Denied)) => false,
+            Err(fault) => return Err(fault.into_store_error()),
+        };
+        for some in self.remembered.all(now).chunks(Remembered::TOGETHER) {
+            let mut commands = Pipeline::with_capacity(some.len());
+            for (id, record) in some {
+                let head = Head::of(record)?;
+                let ends = head.idle_expiry.min(head.absolute_expiry).plus(EXPIRY_GRACE);
+                let left = ttl_ms(ends.as_millis().saturating_sub(now.as_millis())).to_string();
+                let (key, args): (_, [&[u8]; 2]) = (self.names.key(Names::FAMILY, id.as_bytes()), [record, left.as_bytes()]);
+                commands.add_command(if known { MERGE.by_digest(&key, &args) } else { MERGE.by_source(&key, &args) });
+            }
+            let answers = ask(connection, &Request::Pipeline(&commands)).await.map_err(Fault::into_store_error)?;
+            for answer in answers {
+                match answer {
+                    Value::Array(parts) => match parts.as_slice() {
+                        [Value::Int(0)] => {}
+                        [Value::Int(1 | 2)] => put_back += 1,
+                        _ => return Err(unreadable()),
+                    },
+                    _ => return Err(odd_answer()),
+                }
+            }
+        }
+        if put_back > 0 {
+            tracing::warn!(families = put_back, "redis had lost acknowledged writes of this node; they are put back");
+        }
+        *self.remembered.held_by.lock() = Some(memory);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> UnixTime {
+        UnixTime::from_millis(1_800_000_000_000 + seconds * 1000)
+    }
+
+    fn id(number: u64) -> FamilyId {
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&number.to_be_bytes());
+        FamilyId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn the_newest_record_of_each_family_is_remembered_in_the_order_of_writing() {
+        let remembered = Remembered::default();
+        remembered.note(id(1), vec![1], at(0));
+        remembered.note(id(2), vec![2], at(1));
+        remembered.note(id(1), vec![3], at(2));
+        assert_eq!(remembered.all(at(3)), vec![(id(2), vec![2]), (id(1), vec![3])]);
+    }
+
+    #[test]
+    fn a_write_is_remembered_for_its_time_and_not_longer() {
+        let remembered = Remembered::default();
+        remembered.note(id(1), vec![1], at(0));
+        assert_eq!(remembered.all(at(119)).len(), 1);
+        assert_eq!(remembered.all(at(120)).len(), 0);
+        remembered.note(id(1), vec![1], at(200));
+        remembered.note(id(1), vec![2], at(201));
+        assert_eq!(remembered.all(at(320)), vec![(id(1), vec![2])], "written again since");
+    }
+
+    #[test]
+    fn the_number_of_writes_is_bounded_and_the_oldest_goes() {
+        let remembered = Remembered::default();
+        let most = u64::try_from(Remembered::MOST).unwrap();
+        for number in 0..=most {
+            remembered.note(id(number), Vec::new(), at(0));
+        }
+        let all = remembered.all(at(0));
+        assert_eq!((all.len(), all[0].0), (Remembered::MOST, id(1)));
+    }
+}
