@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, web};
-use keybound_proofs::{MalformedUri, Nonces, ProofPolicy, Realm, UnixTime};
+use keybound_proofs::{MalformedUri, Nonces, ProofPolicy, Realm};
 use tokio::task::JoinHandle;
 
-use crate::clock::{Clock, OsEntropy, Stopwatch, SystemClock};
-use crate::config::{self, Config, Durability, Listener, NoncePolicy, Profile, Registration, RegistrationMode, StoreKind};
+use crate::clock::{Clock, OsEntropy, SystemClock};
+use crate::config::{self, Config, Listener, NoncePolicy, Profile, Registration, RegistrationMode};
 use crate::domain::DetailsTypes;
 use crate::domain::client::InvalidClientMetadata;
 use crate::domain::details_types::BadDetailsType;
@@ -32,17 +32,17 @@ use crate::service::trusted_issuers::{TrustedIssuer, TrustedIssuers};
 use crate::service::verify::ForeignTokens;
 use crate::service::verify_token::VerifiedTokens;
 use crate::service::{AuthorizationServer, Issuer, Lifetimes};
-use crate::store::embedded::{self, Embedded, EmbeddedEphemerals, EmbeddedLedger, EmbeddedOptions};
-use crate::store::redis::{RedisOptions, RedisStore, SentinelOptions};
-use crate::store::{ClientRecords, Ephemerals, Families, ReplayLedger, StoreError, StoreHealth};
+use crate::store::StoreError;
 use crate::telemetry::{Counters, Event, Events};
 
 mod grpc;
 mod listen;
+mod stores;
 mod tls;
 
 use grpc::Grpc;
 use listen::{Serving, Socket, serve};
+use stores::{Backend, Stores};
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -187,26 +187,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { public, management, gateway: gateway_address, gateway_grpc: grpc_address, server, state, listeners, grpc, watch })
 }
 
-/// The stores, for what only the wiring may do with them.
-enum Backend {
-    Embedded(Arc<EmbeddedLedger>),
-    Redis(Arc<RedisStore>),
-}
-
-impl Backend {
-    async fn move_epoch(&self, now: UnixTime) -> Result<(), StoreError> {
-        match self {
-            Self::Embedded(ledger) => {
-                ledger.move_epoch(now, &mut OsEntropy);
-                Ok(())
-            }
-            Self::Redis(store) => store.move_epoch().await.map(drop),
-        }
-    }
-}
-
 async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationServer, Backend), StartError> {
-    let now = clock.now();
     let issuer = Issuer::new(config.issuer.as_str())?;
     let fapi2 = config.profile == Profile::Fapi2;
     let loaded = Keys::load_or_create(&config.keys_path(), config.tokens.access_token_alg, &mut OsEntropy)?;
@@ -216,52 +197,8 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
     let windows = config.resource.iter().map(|one| proof_policy_at(one, &proof_policy)).chain([proof_policy.clone()]);
     // The ledger remembers for as long as the most patient resource accepts a proof.
     let acceptance_window = windows.map(|policy| policy.acceptance_window(config.dpop.nonce_step())).max().unwrap_or_default();
-    let (families, records, ephemerals, ledger, health, backend) = match config.store.kind {
-        StoreKind::Embedded => {
-            let options = EmbeddedOptions {
-                ledger_capacity: config.store.ledger_capacity,
-                max_claim_life: acceptance_window + proof_policy.clock_skew + proof_policy.clock_spread,
-                acceptance_window,
-                ..EmbeddedOptions::default()
-            };
-            let Embedded { store, ledger, .. } = embedded::open(&config.store.path, options, now, &mut OsEntropy)?;
-            let families: Arc<dyn Families> = store.clone();
-            let records: Arc<dyn ClientRecords> = store.clone();
-            let ephemerals: Arc<dyn Ephemerals> = Arc::new(EmbeddedEphemerals::default());
-            (
-                families,
-                records,
-                ephemerals,
-                ledger.clone() as Arc<dyn ReplayLedger>,
-                store as Arc<dyn StoreHealth>,
-                Backend::Embedded(ledger),
-            )
-        }
-        StoreKind::Redis => {
-            // Standalone Redis is one server; the configuration was checked for that.
-            let url = config.store.urls.first().map_or(DEFAULT_REDIS, |url| url.expose().as_str());
-            let sentinel = config.store.sentinel_master.clone();
-            let options = RedisOptions {
-                key_prefix: config.store.key_prefix.clone(),
-                acceptance_window,
-                sentinel: sentinel.map(|master| SentinelOptions { urls: config.store.urls.clone(), master }),
-                min_replicas: if config.store.durability == Durability::Strict { config.store.min_replicas } else { 0 },
-                ..RedisOptions::new(url)
-            };
-            let store = connect_patiently(&options, &clock, loaded.created).await?;
-            let families: Arc<dyn Families> = store.clone();
-            let records: Arc<dyn ClientRecords> = store.clone();
-            let ephemerals: Arc<dyn Ephemerals> = store.clone();
-            (
-                families,
-                records,
-                ephemerals,
-                store.clone() as Arc<dyn ReplayLedger>,
-                store.clone() as Arc<dyn StoreHealth>,
-                Backend::Redis(store),
-            )
-        }
-    };
+    let Stores { families, records, ephemerals, ledger, assertions, health, backend } =
+        stores::open(&config.store, &proof_policy, acceptance_window, loaded.created, &clock).await?;
 
     let mut configured = Vec::new();
     for (index, metadata) in config.client.iter().enumerate() {
@@ -290,15 +227,21 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
     let resource_credentials = config.resource.iter().filter_map(config::Resource::credentials);
     let resource_credentials = resource_credentials.map(|metadata| metadata.validate(false, &mut OsEntropy));
     let resource_credentials = resource_credentials.collect::<Result<_, _>>().map_err(StartError::ResourceCredentials)?;
+    let nonces = Nonces::new(keys.nonce_key(), issuer.as_str(), config.dpop.nonce_step());
+    let nonces = match &config.dpop.region {
+        None => nonces,
+        Some(region) => nonces.in_region(region),
+    };
     let server = AuthorizationServer {
         realm: Realm::new(issuer.as_str()),
-        nonces: Nonces::new(keys.nonce_key(), issuer.as_str(), config.dpop.nonce_step()),
+        nonces,
         key_change: config.dpop.key_change,
         nonce_required: config.dpop.nonce == NoncePolicy::Required,
         proof_policy,
         families,
         ephemerals,
         ledger,
+        assertions,
         health,
         clients: ClientRegistry::new(configured, records, fapi2)?.with_documents(documents),
         registration: registration(config),
@@ -337,21 +280,6 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         issuer,
     };
     Ok((server, backend))
-}
-
-/// Waits for a server that is still starting, as after a reboot of both; one that is unfit is refused at once.
-async fn connect_patiently(options: &RedisOptions, clock: &Arc<dyn Clock>, first_start: bool) -> Result<Arc<RedisStore>, StoreError> {
-    const PATIENCE: Duration = Duration::from_secs(10);
-    let waiting = Stopwatch::start();
-    loop {
-        match RedisStore::connect(options.clone(), Arc::clone(clock), first_start, Box::new(OsEntropy)).await {
-            Err(StoreError::Unavailable(reason)) if waiting.elapsed() < PATIENCE => {
-                tracing::warn!(%reason, "waiting for redis");
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 fn sign_in(config: &Config) -> SignIn {
@@ -451,5 +379,3 @@ async fn watch_clock(clock: Arc<dyn Clock>, backend: Backend, server: Arc<Author
 
 /// Longer than gateways keep an idle connection (nginx: 60 s), so that none asks on one that is being closed.
 const GATEWAY_KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";

@@ -11,28 +11,37 @@ use zeroize::Zeroizing;
 use crate::jose;
 use crate::{Epoch, EpochId, UnixTime};
 
-/// Makes and checks nonces: a time step and a MAC over role, step, epoch and issuer.
+/// Makes and checks nonces: a time step and a MAC over role, step, epoch, issuer and region.
 ///
 /// A nonce is 27 characters of base64url: 4 bytes step, 16 bytes of HMAC-SHA-256. The current step and the one before are valid, so
-/// a nonce lives one to two steps. Nodes that share the key, the issuer and the epoch agree without talking. The same nonce may be
-/// used any number of times while it lives; single use is the ledger's matter.
+/// a nonce lives one to two steps. Nodes that share the key, the issuer, the region and the epoch agree without talking. The same nonce
+/// may be used any number of times while it lives; single use is the ledger's matter.
 pub struct Nonces {
     key: Zeroizing<[u8; 32]>,
     retired: Option<Zeroizing<[u8; 32]>>,
     issuer: String,
+    region: Option<String>,
     step: Duration,
 }
 
 impl Nonces {
     /// Nonces under `key` for one issuer. A `step` below one second counts as one second.
     pub fn new(key: [u8; 32], issuer: &str, step: Duration) -> Self {
-        Self { key: Zeroizing::new(key), retired: None, issuer: issuer.to_owned(), step: step.max(Duration::from_secs(1)) }
+        Self { key: Zeroizing::new(key), retired: None, issuer: issuer.to_owned(), region: None, step: step.max(Duration::from_secs(1)) }
     }
 
     /// Goes on to accept what was minted under an earlier key. Nothing new is minted under it.
     #[must_use]
     pub fn with_retired_key(mut self, key: [u8; 32]) -> Self {
         self.retired = Some(Zeroizing::new(key));
+        self
+    }
+
+    /// Binds nonces to one of several regions that share the key. Each region has a ledger of its own and demands nonces always: a proof
+    /// that one of them accepted carries its nonce, and no other takes that.
+    #[must_use]
+    pub fn in_region(mut self, region: &str) -> Self {
+        self.region = Some(region.to_owned());
         self
     }
 
@@ -49,7 +58,7 @@ impl Nonces {
     /// Checks a nonce that a proof presents, in constant time.
     ///
     /// # Errors
-    /// [`StaleNonce`] for anything that was not minted for this role, issuer and epoch in this step or the one before: what is too
+    /// [`StaleNonce`] for anything that was not minted for this role, issuer, region and epoch in this step or the one before: what is too
     /// old, from the future, made up or malformed can't be told apart.
     pub fn check(&self, role: NonceRole, epoch: &EpochId, presented: &str, now: UnixTime) -> Result<NonceLife, StaleNonce> {
         let presented: [u8; 20] = jose::decode_base64url_exact(presented).map_err(|_| StaleNonce)?;
@@ -69,7 +78,8 @@ impl Nonces {
     fn nonce(&self, key: &Zeroizing<[u8; 32]>, role: NonceRole, step: u32, epoch: &EpochId) -> [u8; 20] {
         let step = step.to_be_bytes();
         let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
-        for part in [b"nonce-v1".as_slice(), role.label(), &step, epoch.as_bytes(), self.issuer.as_bytes()] {
+        let parts = [b"nonce-v1".as_slice(), role.label(), &step, epoch.as_bytes(), self.issuer.as_bytes()];
+        for part in parts.into_iter().chain(self.region.as_deref().map(str::as_bytes)) {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
@@ -200,6 +210,17 @@ mod tests {
         assert_eq!(nonces().check(NonceRole::AuthorizationServer, &other_epoch, &nonce, at(0)), Err(StaleNonce));
         for other in [Nonces::new([8; 32], "https://as.example.com", STEP), Nonces::new([7; 32], "https://as.example.org", STEP)] {
             assert_eq!(other.check(NonceRole::AuthorizationServer, &EPOCH, &nonce, at(0)), Err(StaleNonce));
+        }
+    }
+
+    /// NON-03
+    #[test]
+    fn a_nonce_holds_only_in_its_region() {
+        let (here, there) = (nonces().in_region("eu"), nonces().in_region("us"));
+        let nonce = here.mint(NonceRole::Gateway, &EPOCH, at(0));
+        assert!(here.check(NonceRole::Gateway, &EPOCH, &nonce, at(0)).is_ok());
+        for other in [there, nonces(), nonces().in_region("")] {
+            assert_eq!(other.check(NonceRole::Gateway, &EPOCH, &nonce, at(0)), Err(StaleNonce));
         }
     }
 

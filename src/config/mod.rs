@@ -23,8 +23,9 @@ pub use error::ConfigError;
 pub use listen::{Gateway, Listen, Listener};
 pub use overlay::Flags;
 pub use sections::{
-    AuthorizationDetailsType, Authorize, ClientMetadataDocuments, Dpop, Durability, Interaction, Keys, Limits, Log, LogFormat, LogLevel,
-    Management, NoncePolicy, Profile, Registration, RegistrationMode, Resource, Store, StoreKind, Tokens, Topology, TrustedIssuer,
+    AuthorizationDetailsType, Authorize, ClientMetadataDocuments, Dpop, Durability, Interaction, Keys, LedgerServers, Limits, Log,
+    LogFormat, LogLevel, Management, NoncePolicy, Profile, Registration, RegistrationMode, Resource, Store, StoreKind, Tokens, Topology,
+    TrustedIssuer,
 };
 pub use validate::trusted_keys;
 

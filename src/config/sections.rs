@@ -56,6 +56,29 @@ pub struct Store {
     pub ledger_capacity: usize,
     /// What every Redis key begins with, so that several services can share one Redis. Default empty.
     pub key_prefix: String,
+    /// Redis servers of their own for used proofs. Default none: they are with everything else.
+    pub ledger: Option<LedgerServers>,
+}
+
+/// `[store.ledger]`: where used proofs are kept, if not with everything else. Used client assertions stay with the rest.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerServers {
+    /// As `store.urls`.
+    pub urls: Vec<Secret<String>>,
+    /// As `store.topology`. Default `standalone`.
+    #[serde(default = "standalone")]
+    pub topology: Topology,
+    /// As `store.sentinel_master`. Default none.
+    #[serde(default)]
+    pub sentinel_master: Option<String>,
+    /// As `store.key_prefix`. Default empty.
+    #[serde(default)]
+    pub key_prefix: String,
+}
+
+const fn standalone() -> Topology {
+    Topology::Standalone
 }
 
 impl Default for Store {
@@ -70,6 +93,7 @@ impl Default for Store {
             min_replicas: 1,
             ledger_capacity: 4_000_000,
             key_prefix: String::new(),
+            ledger: None,
         }
     }
 }
@@ -131,6 +155,9 @@ pub struct Dpop {
     /// The length of a nonce's time step, in seconds, 10 to 3600; a nonce lives one to two steps. Default 300: longer than an
     /// access token, so that a client that refreshes in time rarely needs a second request.
     pub nonce_step_s: u32,
+    /// The region of this node, 1 to 32 characters of `A-Z a-z 0-9 . _ -`, where several regions share keys but not the ledger. A nonce
+    /// is then good only where it was minted, and every proof must have one. Default none: there is one ledger.
+    pub region: Option<String>,
     /// The longest proof that is looked at, in bytes, 1024 to 16384. Default 4096: an RSA-4096 proof is half of it.
     pub max_proof_bytes: usize,
     /// Whether a valid nonce stands in for an exact `iat` (clients with wrong clocks). Default false; never under `fapi2`.
@@ -166,6 +193,7 @@ impl Default for Dpop {
             clock_skew_s: 10,
             nonce: NoncePolicy::Off,
             nonce_step_s: 300,
+            region: None,
             max_proof_bytes: 4096,
             trust_nonce_time: false,
             key_change: false,

@@ -231,6 +231,40 @@ fn a_redis_store_needs_one_good_url_and_a_plain_prefix() {
     }
 }
 
+/// SEC-07: without nonces a proof would be good in every region.
+#[test]
+fn a_region_needs_nonces_everywhere() {
+    let (region, required) = (("dpop.region", "eu-1"), ("dpop.nonce", "required"));
+    assert_eq!(with("", &[], &[region, required]).unwrap().dpop.region.as_deref(), Some("eu-1"));
+    assert!(said(with("", &[], &[region])).starts_with("dpop.region: needs `nonce = "));
+    for bad in ["", "a b", "é", &"r".repeat(33)] {
+        assert!(said(with("", &[], &[("dpop.region", bad), required])).starts_with("dpop.region: must be"), "{bad}");
+    }
+    let resource = |nonce| format!("[[resource]]\nid = \"api\"\nurl = \"https://api.example.com\"\nnonce = \"{nonce}\"\n");
+    with(&resource("required"), &[], &[region, required]).unwrap();
+    assert!(said(with(&resource("off"), &[], &[region, required])).starts_with("resource.0.nonce"));
+}
+
+#[test]
+fn a_ledger_of_its_own_is_checked_as_the_store_is() {
+    let ledger = |rest: &str| format!("[store]\nkind = \"redis\"\n[store.ledger]\n{rest}\n");
+    let one = "urls = [\"redis://10.0.0.9\"]";
+    let config = from_file(&ledger(one)).unwrap();
+    assert_eq!(config.store.ledger.as_ref().map(|ledger| ledger.urls.len()), Some(1));
+    let sentinel = format!("{one}\ntopology = \"sentinel\"");
+    from_file(&ledger(&format!("{sentinel}\nsentinel_master = \"m\""))).unwrap();
+    for (rest, key) in [
+        ("urls = []", "store.ledger.urls"),
+        ("urls = [\"http://10.0.0.9\"]", "store.ledger.urls"),
+        (&sentinel, "store.ledger.sentinel_master"),
+        (&format!("{one}\nsentinel_master = \"m\""), "store.ledger.sentinel_master"),
+        (&format!("{one}\nkey_prefix = \"a*\""), "store.ledger.key_prefix"),
+    ] {
+        assert!(said(from_file(&ledger(rest))).starts_with(key), "{rest}");
+    }
+    assert!(said(from_file(&format!("[store.ledger]\n{one}\n"))).starts_with("store.ledger: has a meaning with"));
+}
+
 #[test]
 fn the_fapi2_profile_limits_what_may_be_chosen() {
     let fapi2 = ("profile", "fapi2");

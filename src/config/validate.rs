@@ -7,7 +7,10 @@ use std::ops::RangeInclusive;
 use keybound_proofs::{AlgSet, Entropy};
 
 use crate::config::overlay::read_value;
-use crate::config::{Config, ConfigError, Gateway, Interaction, Listener, Profile, RegistrationMode, Resource, StoreKind, Topology};
+use crate::config::{
+    Config, ConfigError, Gateway, Interaction, LedgerServers, Listener, NoncePolicy, Profile, RegistrationMode, Resource, Store, StoreKind,
+    Topology,
+};
 use crate::domain::client::{ClientKey, is_web_uri, parse_key_set};
 use crate::domain::{ClientId, DetailsTypes, FetchUrl};
 use crate::fetch::KeySets;
@@ -28,6 +31,7 @@ impl Config {
         self.check_management()?;
         self.check_gateway()?;
         self.check_store()?;
+        self.check_region()?;
         self.check_clients()?;
         self.check_resources()?;
         self.check_interaction()?;
@@ -169,29 +173,35 @@ impl Config {
             return Err(invalid("store.path", "must not be empty"));
         }
         if self.store.kind == StoreKind::Embedded {
-            return Ok(());
+            return match self.store.ledger {
+                Some(_) => Err(invalid("store.ledger", "has a meaning with `kind = \"redis\"` only")),
+                None => Ok(()),
+            };
         }
-        let sentinel = self.store.topology == Topology::Sentinel;
-        if self.store.urls.len() != 1 && self.store.topology == Topology::Standalone {
-            return Err(invalid("store.urls", "must name exactly one server for the standalone topology"));
+        let Store { urls, topology, sentinel_master, key_prefix, .. } = &self.store;
+        check_servers("store", urls, *topology, sentinel_master.as_deref(), key_prefix)?;
+        match &self.store.ledger {
+            None => Ok(()),
+            Some(LedgerServers { urls, topology, sentinel_master, key_prefix }) => {
+                check_servers("store.ledger", urls, *topology, sentinel_master.as_deref(), key_prefix)
+            }
         }
-        if sentinel && (self.store.urls.is_empty() || self.store.urls.iter().any(|url| url.expose().starts_with("unix://"))) {
-            return Err(invalid("store.urls", "must name the sentinels as redis://host:port for the sentinel topology"));
+    }
+
+    /// Where regions have ledgers of their own, only a nonce keeps a proof of one region out of another.
+    fn check_region(&self) -> Result<(), ConfigError> {
+        let Some(region) = &self.dpop.region else { return Ok(()) };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if region.is_empty() || region.len() > 32 || !region.bytes().all(plain) {
+            return Err(invalid("dpop.region", "must be 1 to 32 letters, digits and `.`, `_`, `-`"));
         }
-        match &self.store.sentinel_master {
-            None if sentinel => return Err(invalid("store.sentinel_master", "must be the name of the primary that the sentinels watch")),
-            Some(_) if !sentinel => return Err(invalid("store.sentinel_master", "belongs to the sentinel topology")),
-            Some(name) if name.is_empty() => return Err(invalid("store.sentinel_master", "must not be empty")),
-            _ => {}
+        if self.dpop.nonce != NoncePolicy::Required {
+            return Err(invalid("dpop.region", "needs `nonce = \"required\"`: without a nonce a proof would be good in every region"));
         }
-        if !self.store.urls.iter().all(|url| ["redis://", "rediss://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme))) {
-            return Err(invalid("store.urls", "each must begin with redis://, rediss:// or unix://"));
+        match self.resource.iter().position(|resource| resource.nonce == Some(NoncePolicy::Off)) {
+            Some(position) => Err(invalid(format!("resource.{position}.nonce"), "must be \"required\" where `dpop.region` is set")),
+            None => Ok(()),
         }
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-        if !self.store.key_prefix.bytes().all(plain) || self.store.key_prefix.len() > 32 {
-            return Err(invalid("store.key_prefix", "must be up to 32 letters, digits and `.`, `_`, `:`, `-`"));
-        }
-        Ok(())
     }
 
     fn check_clients(&self) -> Result<(), ConfigError> {
@@ -327,13 +337,49 @@ impl Config {
 
     /// Nothing that was asked for is silently left out.
     fn check_supported(&self) -> Result<(), ConfigError> {
-        let store = &self.store;
-        let wanted = [(store.topology == Topology::Cluster, "store.topology", "Redis Cluster")];
+        let cluster = |topology| topology == Topology::Cluster;
+        let wanted = [
+            (cluster(self.store.topology), "store.topology", "Redis Cluster"),
+            (self.store.ledger.as_ref().is_some_and(|ledger| cluster(ledger.topology)), "store.ledger.topology", "Redis Cluster"),
+        ];
         match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
             Some((_, key, feature)) => Err(ConfigError::NotSupportedYet { key: key.to_owned(), feature }),
             None => Ok(()),
         }
     }
+}
+
+/// Redis servers as `section` names them.
+fn check_servers(
+    section: &str,
+    urls: &[Secret<String>],
+    topology: Topology,
+    sentinel_master: Option<&str>,
+    key_prefix: &str,
+) -> Result<(), ConfigError> {
+    let key = |name: &str| format!("{section}.{name}");
+    let sentinel = topology == Topology::Sentinel;
+    let begins = |url: &Secret<String>, scheme: &str| url.expose().starts_with(scheme);
+    if urls.len() != 1 && topology == Topology::Standalone {
+        return Err(invalid(key("urls"), "must name exactly one server for the standalone topology"));
+    }
+    if sentinel && (urls.is_empty() || urls.iter().any(|url| begins(url, "unix://"))) {
+        return Err(invalid(key("urls"), "must name the sentinels as redis://host:port for the sentinel topology"));
+    }
+    match sentinel_master {
+        None if sentinel => return Err(invalid(key("sentinel_master"), "must be the name of the primary that the sentinels watch")),
+        Some(_) if !sentinel => return Err(invalid(key("sentinel_master"), "belongs to the sentinel topology")),
+        Some("") => return Err(invalid(key("sentinel_master"), "must not be empty")),
+        _ => {}
+    }
+    if !urls.iter().all(|url| ["redis://", "rediss://", "unix://"].iter().any(|scheme| begins(url, scheme))) {
+        return Err(invalid(key("urls"), "each must begin with redis://, rediss:// or unix://"));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    if !key_prefix.bytes().all(plain) || key_prefix.len() > 32 {
+        return Err(invalid(key("key_prefix"), "must be up to 32 letters, digits and `.`, `_`, `:`, `-`"));
+    }
+    Ok(())
 }
 
 /// The keys in a `jwks` of the configuration.

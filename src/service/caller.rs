@@ -48,7 +48,7 @@ impl AuthorizationServer {
         presented: Presented<'_>,
         now: UnixTime,
     ) -> Result<Caller, TokenError> {
-        let epoch = self.ledger.epoch()?;
+        let epoch = self.assertions.epoch()?;
         match client_auth::authenticate(directory, presented, &self.client_auth, &epoch, now).await {
             Ok(client) => Ok(Caller { client, epoch: epoch.id }),
             // Not the client's fault, and over as soon as it signs a new one: 503, not `invalid_client`.

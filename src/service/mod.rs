@@ -83,6 +83,8 @@ pub struct AuthorizationServer {
     pub families: Arc<dyn Families>,
     /// Remembers used proofs.
     pub ledger: Arc<dyn ReplayLedger>,
+    /// Remembers used client assertions; has its own epoch where it is on another server.
+    pub assertions: Arc<dyn ReplayLedger>,
     /// Sign-ins under way, codes, pushed requests.
     pub ephemerals: Arc<dyn Ephemerals>,
     /// Tells whether the store works.

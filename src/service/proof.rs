@@ -137,7 +137,7 @@ impl AuthorizationServer {
 
     async fn spend_assertion(&self, caller: &Caller, now: UnixTime) -> Result<(), TokenError> {
         let Some(claim) = caller.assertion_claim() else { return Ok(()) };
-        match self.ledger.claim(&claim, now).await {
+        match self.assertions.claim(&claim, now).await {
             Ok(ClaimAnswer::First) => Ok(()),
             Ok(ClaimAnswer::Seen) => Err(TokenError::AssertionReplayed),
             Err(error) => Err(self.ledger_trouble(error, now)),

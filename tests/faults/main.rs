@@ -5,6 +5,7 @@ mod crashes;
 mod failover;
 mod nodes;
 mod outages;
+mod regions;
 mod restarts;
 
 use keybound_testkit::{Service, Settings, Store};

@@ -217,7 +217,15 @@ impl Service {
     /// # Panics
     /// Where it does not become ready; its log is part of the message.
     pub async fn second_node(&self) -> Self {
-        let settings = Settings { loopback: false, ..self.settings.clone() };
+        self.node_with(|settings| settings).await
+    }
+
+    /// Starts another node beside this one, with settings that differ: same store, same keys, other ports.
+    ///
+    /// # Panics
+    /// Where it does not become ready; its log is part of the message.
+    pub async fn node_with(&self, change: impl FnOnce(Settings) -> Settings) -> Self {
+        let settings = change(Settings { loopback: false, ..self.settings.clone() });
         Self::start_in(&self.binary, Arc::clone(&self.directory), self.redis.clone(), settings).await
     }
 

@@ -1,0 +1,155 @@
+//! Opens the stores that the configuration names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keybound_proofs::{ProofPolicy, UnixTime};
+
+use crate::clock::{Clock, OsEntropy, Stopwatch};
+use crate::config::{self, Durability, StoreKind, Topology};
+use crate::secret::Secret;
+use crate::store::embedded::{self, Embedded, EmbeddedEphemerals, EmbeddedLedger, EmbeddedOptions};
+use crate::store::redis::{RedisOptions, RedisStore, SentinelOptions};
+use crate::store::{ClientRecords, Ephemerals, Families, ReplayLedger, StoreError, StoreHealth};
+
+/// The open stores, each behind its trait.
+pub(super) struct Stores {
+    pub(super) families: Arc<dyn Families>,
+    pub(super) records: Arc<dyn ClientRecords>,
+    pub(super) ephemerals: Arc<dyn Ephemerals>,
+    /// Used proofs.
+    pub(super) ledger: Arc<dyn ReplayLedger>,
+    /// Used client assertions: with the families, since no nonce ties an assertion to one region.
+    pub(super) assertions: Arc<dyn ReplayLedger>,
+    pub(super) health: Arc<dyn StoreHealth>,
+    pub(super) backend: Backend,
+}
+
+/// The stores, for what only the wiring may do with them.
+pub(super) enum Backend {
+    Embedded(Arc<EmbeddedLedger>),
+    /// The one store, or that of the families and that of the ledger.
+    Redis(Vec<Arc<RedisStore>>),
+}
+
+impl Backend {
+    pub(super) async fn move_epoch(&self, now: UnixTime) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(ledger) => {
+                ledger.move_epoch(now, &mut OsEntropy);
+            }
+            Self::Redis(stores) => {
+                for store in stores {
+                    store.move_epoch().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens what `config` names. `acceptance_window` is the longest time after its `iat` for which any resource accepts a proof;
+/// `first_start` tells that this service never answered before.
+pub(super) async fn open(
+    config: &config::Store,
+    policy: &ProofPolicy,
+    acceptance_window: Duration,
+    first_start: bool,
+    clock: &Arc<dyn Clock>,
+) -> Result<Stores, StoreError> {
+    match config.kind {
+        StoreKind::Embedded => {
+            let options = EmbeddedOptions {
+                ledger_capacity: config.ledger_capacity,
+                max_claim_life: acceptance_window + policy.clock_skew + policy.clock_spread,
+                acceptance_window,
+                ..EmbeddedOptions::default()
+            };
+            let Embedded { store, ledger, .. } = embedded::open(&config.path, options, clock.now(), &mut OsEntropy)?;
+            Ok(Stores {
+                families: store.clone(),
+                records: store.clone(),
+                ephemerals: Arc::new(EmbeddedEphemerals::default()),
+                ledger: ledger.clone(),
+                assertions: ledger.clone(),
+                health: store,
+                backend: Backend::Embedded(ledger),
+            })
+        }
+        StoreKind::Redis => {
+            let min_replicas = if config.durability == Durability::Strict { config.min_replicas } else { 0 };
+            let options = RedisOptions {
+                key_prefix: config.key_prefix.clone(),
+                acceptance_window,
+                min_replicas,
+                ..servers(&config.urls, config.topology, config.sentinel_master.as_deref())
+            };
+            let store = connect_patiently(&options, clock, first_start).await?;
+            let ledger = match &config.ledger {
+                None => None,
+                Some(ledger) => {
+                    let servers = servers(&ledger.urls, ledger.topology, ledger.sentinel_master.as_deref());
+                    let options = RedisOptions { key_prefix: ledger.key_prefix.clone(), acceptance_window, ..servers };
+                    Some(connect_patiently(&options, clock, first_start).await?)
+                }
+            };
+            let stores: Vec<_> = [Some(store.clone()), ledger.clone()].into_iter().flatten().collect();
+            Ok(Stores {
+                families: store.clone(),
+                records: store.clone(),
+                ephemerals: store.clone(),
+                ledger: ledger.unwrap_or_else(|| store.clone()),
+                assertions: store,
+                health: Arc::new(Together(stores.clone())),
+                backend: Backend::Redis(stores),
+            })
+        }
+    }
+}
+
+/// Where the servers are. The configuration was checked: there is one, or the sentinels have a name to ask for.
+fn servers(urls: &[Secret<String>], topology: Topology, master: Option<&str>) -> RedisOptions {
+    const DEFAULT: &str = "redis://127.0.0.1:6379";
+    let sentinel = (topology == Topology::Sentinel).then_some(master).flatten();
+    RedisOptions {
+        sentinel: sentinel.map(|master| SentinelOptions { urls: urls.to_vec(), master: master.to_owned() }),
+        ..RedisOptions::new(urls.first().map_or(DEFAULT, |url| url.expose().as_str()))
+    }
+}
+
+/// Waits for a server that is still starting, as after a reboot of both; one that is unfit is refused at once.
+async fn connect_patiently(options: &RedisOptions, clock: &Arc<dyn Clock>, first_start: bool) -> Result<Arc<RedisStore>, StoreError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let waiting = Stopwatch::start();
+    loop {
+        match RedisStore::connect(options.clone(), Arc::clone(clock), first_start, Box::new(OsEntropy)).await {
+            Err(StoreError::Unavailable(reason)) if waiting.elapsed() < PATIENCE => {
+                tracing::warn!(%reason, "waiting for redis");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Several stores that are of use only together.
+struct Together(Vec<Arc<RedisStore>>);
+
+#[async_trait]
+impl StoreHealth for Together {
+    async fn check(&self) -> Result<(), StoreError> {
+        for store in &self.0 {
+            store.check().await?;
+        }
+        Ok(())
+    }
+
+    async fn close(&self, now: UnixTime) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        for store in &self.0 {
+            outcome = outcome.and(store.close(now).await);
+        }
+        outcome
+    }
+}
