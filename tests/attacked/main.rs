@@ -10,6 +10,7 @@ use keybound_testkit::{Service, Settings, Store};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+mod broken;
 mod command_line;
 mod proxy;
 

@@ -166,6 +166,8 @@ pub struct Service {
     binary: PathBuf,
     directory: Arc<TempDir>,
     settings: Settings,
+    /// The rule that a build made for that is to break.
+    breaking: Option<String>,
     child: Option<Child>,
     /// The public listener.
     pub public: SocketAddr,
@@ -184,18 +186,30 @@ impl Service {
     /// # Panics
     /// Where it does not become ready; its log is part of the message.
     pub async fn start(binary: impl AsRef<Path>, store: Store, settings: Settings) -> Self {
+        Self::start_breaking(binary, store, settings, None).await
+    }
+
+    /// Starts `binary`, a build that can break its own rules, and has it break this one.
+    ///
+    /// # Panics
+    /// Where it does not become ready; its log is part of the message.
+    pub async fn start_breaking(binary: impl AsRef<Path>, store: Store, settings: Settings, rule: Option<&str>) -> Self {
         let redis = match store {
             Store::Embedded => None,
             Store::Redis => Some(shared_redis().await),
         };
-        Self::start_on(binary, redis, settings).await
+        Self::start_prepared(binary.as_ref(), redis, settings, rule).await
     }
 
     /// Starts `binary` on this Redis, or on the embedded store where there is none.
     ///
     /// # Panics
     /// Where it does not become ready; its log is part of the message.
-    pub async fn start_on(binary: impl AsRef<Path>, redis: Option<Arc<RedisServer>>, mut settings: Settings) -> Self {
+    pub async fn start_on(binary: impl AsRef<Path>, redis: Option<Arc<RedisServer>>, settings: Settings) -> Self {
+        Self::start_prepared(binary.as_ref(), redis, settings, None).await
+    }
+
+    async fn start_prepared(binary: &Path, redis: Option<Arc<RedisServer>>, mut settings: Settings, breaking: Option<&str>) -> Self {
         let directory = Arc::new(TempDir::new().expect("a temporary directory"));
         let data = directory.path().join("data");
         let mut store = json!({"kind": "embedded", "path": data});
@@ -209,7 +223,7 @@ impl Service {
             }
         }
         settings.config["store"] = store;
-        Self::start_in(binary.as_ref(), directory, redis, settings).await
+        Self::start_in(binary, directory, redis, settings, breaking).await
     }
 
     /// Starts a second node beside this one: same store, same keys, other ports.
@@ -226,10 +240,16 @@ impl Service {
     /// Where it does not become ready; its log is part of the message.
     pub async fn node_with(&self, change: impl FnOnce(Settings) -> Settings) -> Self {
         let settings = change(Settings { loopback: false, ..self.settings.clone() });
-        Self::start_in(&self.binary, Arc::clone(&self.directory), self.redis.clone(), settings).await
+        Self::start_in(&self.binary, Arc::clone(&self.directory), self.redis.clone(), settings, self.breaking.as_deref()).await
     }
 
-    async fn start_in(binary: &Path, directory: Arc<TempDir>, redis: Option<Arc<RedisServer>>, settings: Settings) -> Self {
+    async fn start_in(
+        binary: &Path,
+        directory: Arc<TempDir>,
+        redis: Option<Arc<RedisServer>>,
+        settings: Settings,
+        breaking: Option<&str>,
+    ) -> Self {
         let mut last = String::new();
         for _ in 0..5 {
             let (public, management) = (free_address(), free_address());
@@ -241,6 +261,7 @@ impl Service {
                 binary: binary.to_owned(),
                 directory: Arc::clone(&directory),
                 settings,
+                breaking: breaking.map(str::to_owned),
                 child: None,
                 public,
                 management,
@@ -294,6 +315,7 @@ impl Service {
             .arg(&config)
             .current_dir(self.directory.path())
             .env_remove("RUST_LOG")
+            .envs(self.breaking.iter().map(|rule| ("KEYBOUND_BROKEN", rule)))
             .stdin(Stdio::null())
             .stdout(log(&self.log_path()))
             .stderr(log(&self.log_path()))
