@@ -33,7 +33,7 @@ enum Need {
 
 /// Each broken rule, and the attack that has to find it.
 const FAULTS: &[(&str, &str, Need)] = &[
-    ("typ-ignored", "PRF-040", Need::Nothing),
+    ("typ-ignored", "PRF-041", Need::Nothing),
     ("crit-ignored", "PRF-090", Need::Nothing),
     ("private-key-taken", "JWK-020", Need::Nothing),
     ("duplicates-taken", "CLM-080", Need::Nothing),
@@ -43,7 +43,7 @@ const FAULTS: &[(&str, &str, Need)] = &[
     ("uri-prefix", "HTU-009", Need::Nothing),
     ("old-taken", "CLM-041", Need::Nothing),
     ("future-taken", "CLM-045", Need::Nothing),
-    ("hash-ignored", "RES-030", Need::Nothing),
+    ("hash-ignored", "RES-031", Need::Nothing),
     ("nonce-unchecked", "NON-001", Need::Nonces),
     ("nonce-of-any-role", "NON-015", Need::Nonces),
     ("epoch-ignored", "RPL-045", Need::Restart),
@@ -66,7 +66,7 @@ const FAULTS: &[(&str, &str, Need)] = &[
     ("scope-widened", "RFR-057", Need::Nothing),
     ("answers-kept", "RFR-091", Need::Nothing),
     ("code-twice", "COD-020", Need::Nothing),
-    ("redirect-uri-uncompared", "COD-042", Need::Nothing),
+    ("redirect-uri-uncompared", "COD-027", Need::Nothing),
     ("code-key-unchecked", "COD-001", Need::Nothing),
     ("pkce-unchecked", "COD-024", Need::Nothing),
     ("pushed-key-forgotten", "COD-005", Need::Nothing),
@@ -125,7 +125,7 @@ async fn run(program: &Path, rule: Option<&str>, ids: &[&str], need: Need) -> Re
     let resource = serve_resource(Arc::clone(&gateway)).await;
     let mut settings = signing(&key);
     if need == Need::Nonces {
-        let url = format!("http://{resource}/");
+        let url = format!("http://{resource}");
         settings =
             settings.with("dpop.nonce", "required").resource(json!({"id": "behind-the-gateway", "url": url, "scopes": ["accounts"]}));
     }

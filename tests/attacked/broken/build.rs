@@ -30,8 +30,8 @@ pub(super) fn program() -> PathBuf {
 /// Makes `copy` what `source` is with the edits, and touches no file that is so already: what was compiled stays good.
 fn copy_and_edit(source: &Path, copy: &Path) {
     let mut wanted = BTreeSet::new();
-    // All that a build of the program reads: the members of the workspace, and the folders that the manifest names.
-    for part in ["Cargo.toml", "Cargo.lock", "src", "proofs", "guard", "tests", "benches", "examples"] {
+    // All that a build of the program reads: the members of the workspace, and what they and the manifest name.
+    for part in ["Cargo.toml", "Cargo.lock", "src", "proofs", "guard", "tests", "benches", "examples", "deploy"] {
         collect(&source.join(part), &mut |path| {
             let name = path.strip_prefix(source).expect("it is below the source").to_owned();
             let content = read(path);
@@ -56,8 +56,10 @@ fn collect(path: &Path, take: &mut dyn FnMut(&Path)) {
     }
     for entry in fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())) {
         let path = entry.expect("an entry of a folder").path();
-        // What other tools left is no source.
-        if path.file_name().is_some_and(|name| name != "node_modules" && name != "target" && name != "__pycache__") {
+        // What other tools left is no source; cargo marks what it leaves.
+        let left =
+            path.file_name().is_some_and(|name| name == "node_modules" || name == "__pycache__") || path.join("CACHEDIR.TAG").exists();
+        if !left {
             collect(&path, take);
         }
     }
