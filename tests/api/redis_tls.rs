@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 
 use keybound_testkit::redis::RedisServer;
 use keybound_testkit::service::free_address;
-use keybound_testkit::{Service, Settings};
+use keybound_testkit::{Authority, Service, Settings};
 use serde_json::json;
-
-use crate::verify_listener::Authority;
 
 /// The service, made to trust one authority.
 fn trusting(folder: &Path, authority: &str) -> PathBuf {

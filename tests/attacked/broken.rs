@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use keybound_attack::{ClientAuth, Key, Options, Outcome, Report};
@@ -90,6 +91,9 @@ async fn what_is_broken_in_keybound_itself_is_found() {
         }
     }
     let program = tokio::task::spawn_blocking(build::program).await.expect("the build is not interrupted");
+    let has_switch =
+        |program: &Path| Command::new("grep").args(["-qa", "KEYBOUND_BROKEN"]).arg(program).status().expect("grep runs").success();
+    assert!(has_switch(&program) && !has_switch(Path::new(crate::BINARY)), "only the build that is made for this can be broken");
 
     // With nothing broken, what is to find the faults finds none: the build itself is sound.
     for need in [Need::Nothing, Need::Nonces, Need::Restart, Need::Patience] {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here uses code of Keybound: a mistake in the service's own proof library can't hide itself in the tests.
 
+pub mod authority;
 pub mod authorization;
 pub mod fleet;
 pub mod flow;
@@ -16,6 +17,7 @@ pub mod service;
 pub mod time;
 pub mod verify;
 
+pub use authority::Authority;
 pub use authorization::CodeFlow;
 pub use fleet::Fleet;
 pub use flow::{Answer, Call, Client, ClientLogin, Endpoint, Session};

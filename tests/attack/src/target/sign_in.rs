@@ -110,7 +110,7 @@ async fn ask_person(url: &Url, redirect_uri: &str) -> Step<Authorized> {
             let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
             let target = text.split(' ').nth(1).and_then(|target| Url::parse("http://127.0.0.1").ok()?.join(target).ok());
             let answer: BTreeMap<String, String> = target.map(|target| target.query_pairs().into_owned().collect()).unwrap_or_default();
-            let page = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nDone. You can close this page.\n";
+            let page = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 31\r\nConnection: close\r\n\r\nDone. You can close this page.\n";
             // The person may have closed the page already.
             let _written = stream.write_all(page.as_bytes()).await;
             if answer.contains_key("code") || answer.contains_key("error") {
