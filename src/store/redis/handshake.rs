@@ -32,7 +32,7 @@ impl Shared {
             .set_connection_timeout(Some(self.options.connect_timeout))
             .set_response_timeout(Some(self.options.command_timeout));
         let found = self.primary.find().await?;
-        let connection = found.client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused_connection)?;
+        let connection = self.primary.connect(&found, &config).await.map_err(refused_connection)?;
         self.settle_epoch(&connection, first_start).await?;
         let mut scripts = Pipeline::new();
         for script in script::ALL {

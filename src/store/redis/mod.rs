@@ -37,6 +37,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::store::{StoreError, StoreHealth};
+pub use dial::{Dial, Network};
 use epoch::Known;
 use keeper::Pool;
 use primary::Primary;
@@ -45,6 +46,7 @@ use strict::StrictLanes;
 use wire::{Lanes, Request};
 
 mod clients;
+mod dial;
 mod ephemerals;
 mod epoch;
 mod families;
@@ -169,10 +171,24 @@ impl RedisStore {
         options: RedisOptions,
         clock: Arc<dyn Clock>,
         first_start: bool,
+        entropy: Box<dyn Entropy + Send>,
+    ) -> Result<Arc<Self>, StoreError> {
+        Self::connect_through(Arc::new(Network), options, clock, first_start, entropy).await
+    }
+
+    /// The same over connections that `dial` makes.
+    ///
+    /// # Errors
+    /// As [`RedisStore::connect`].
+    pub async fn connect_through(
+        dial: Arc<dyn Dial>,
+        options: RedisOptions,
+        clock: Arc<dyn Clock>,
+        first_start: bool,
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Result<Arc<Self>, StoreError> {
         options.check()?;
-        let primary = Primary::of(&options)?;
+        let primary = Primary::of(&options, dial)?;
         let strict =
             (options.min_replicas > 0).then(|| StrictLanes::new(options.min_replicas, options.command_timeout, options.operation_timeout));
         let mut start = [0; 8];
@@ -362,8 +378,8 @@ mod tests {
     fn the_url_is_not_printed() {
         let options = RedisOptions::new("redis://user:hunter2@127.0.0.1:6379/0");
         assert!(!format!("{options:?}").contains("hunter2"));
-        assert!(Primary::of(&options).is_ok());
-        let broken = Primary::of(&RedisOptions::new("postgres://user:hunter2@127.0.0.1")).err().expect("refused");
+        assert!(Primary::of(&options, Arc::new(Network)).is_ok());
+        let broken = Primary::of(&RedisOptions::new("postgres://user:hunter2@127.0.0.1"), Arc::new(Network)).err().expect("refused");
         assert!(!broken.to_string().contains("hunter2"));
     }
 

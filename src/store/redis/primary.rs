@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, Value};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, RedisResult, Value,
+};
 use tokio::sync::Mutex;
 
+use super::dial::Dial;
 use super::wire::{Fault, Refused, Request, ask};
 use super::{RedisOptions, bytes};
 use crate::store::StoreError;
@@ -18,14 +21,20 @@ pub(super) struct Address(String, u16);
 
 /// How to reach the primary now.
 pub(super) struct Found {
-    /// Makes connections to it.
+    /// Leads to it.
     pub(super) client: Client,
     /// Where sentinels say that it is; `None` where nobody watches it.
     pub(super) address: Option<Arc<Address>>,
 }
 
-/// Finds the primary.
-pub(super) enum Primary {
+/// Finds the primary, and makes connections to it.
+pub(super) struct Primary {
+    dial: Arc<dyn Dial>,
+    whereabouts: Whereabouts,
+}
+
+/// Who knows where the primary is.
+enum Whereabouts {
     /// The one server of the configuration.
     Fixed(Client),
     /// Whichever the sentinels name.
@@ -35,9 +44,9 @@ pub(super) enum Primary {
 impl Primary {
     /// # Errors
     /// [`StoreError::Unfit`] for a malformed URL.
-    pub(super) fn of(options: &RedisOptions) -> Result<Self, StoreError> {
-        match &options.sentinel {
-            None => Ok(Self::Fixed(client(connection_info(options.url.expose())?)?)),
+    pub(super) fn of(options: &RedisOptions, dial: Arc<dyn Dial>) -> Result<Self, StoreError> {
+        let whereabouts = match &options.sentinel {
+            None => Whereabouts::Fixed(client(connection_info(options.url.expose())?)?),
             Some(watched) => {
                 let mut sentinels = Vec::new();
                 let (mut settings, mut tls) = (RedisConnectionInfo::default(), false);
@@ -45,14 +54,24 @@ impl Primary {
                     let info = connection_info(url.expose())?;
                     settings = info.redis_settings().clone();
                     tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-                    sentinels.push(Sentinel::new(info)?);
+                    sentinels.push(Sentinel::new(info, Arc::clone(&dial))?);
                 }
                 if sentinels.is_empty() {
                     return Err(StoreError::Unfit("redis: no sentinel is configured".to_owned()));
                 }
-                Ok(Self::Watched(Sentinels { sentinels, master: watched.master.clone(), settings, tls, timeout: options.connect_timeout }))
+                let (master, timeout) = (watched.master.clone(), options.connect_timeout);
+                Whereabouts::Watched(Sentinels { sentinels, master, settings, tls, timeout })
             }
-        }
+        };
+        Ok(Self { dial, whereabouts })
+    }
+
+    /// A connection to what was found.
+    ///
+    /// # Errors
+    /// As [`Dial::dial`].
+    pub(super) async fn connect(&self, found: &Found, config: &AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+        self.dial.dial(&found.client, config).await
     }
 
     /// Where to connect to.
@@ -60,9 +79,9 @@ impl Primary {
     /// # Errors
     /// [`StoreError::Unavailable`] where no sentinel answers, or none knows a primary that is up.
     pub(super) async fn find(&self) -> Result<Found, StoreError> {
-        match self {
-            Self::Fixed(client) => Ok(Found { client: client.clone(), address: None }),
-            Self::Watched(sentinels) => {
+        match &self.whereabouts {
+            Whereabouts::Fixed(client) => Ok(Found { client: client.clone(), address: None }),
+            Whereabouts::Watched(sentinels) => {
                 let address = sentinels.agree().await?;
                 let scheme = if sentinels.tls { "rediss" } else { "redis" };
                 let info = format!("{scheme}://{}:{}", bracketed(&address.0), address.1);
@@ -78,7 +97,7 @@ impl Primary {
     /// # Errors
     /// [`StoreError::Unavailable`] where the sentinels name another one.
     pub(super) async fn confirm(&self, address: Option<&Address>) -> Result<(), StoreError> {
-        let (Self::Watched(sentinels), Some(address)) = (self, address) else { return Ok(()) };
+        let (Whereabouts::Watched(sentinels), Some(address)) = (&self.whereabouts, address) else { return Ok(()) };
         match sentinels.agree().await {
             Ok(named) if named != *address => Err(unavailable("the sentinels name another primary")),
             Ok(_) | Err(_) => Ok(()),
@@ -87,9 +106,9 @@ impl Primary {
 
     /// What it means that a server says that it is a replica: a mistake of the configuration, or a failover that is under way.
     pub(super) fn replica(&self, refusal: StoreError) -> StoreError {
-        match self {
-            Self::Fixed(_) => refusal,
-            Self::Watched(_) => unavailable("the server that the sentinels name does not say yet that it is the primary"),
+        match self.whereabouts {
+            Whereabouts::Fixed(_) => refusal,
+            Whereabouts::Watched(_) => unavailable("the server that the sentinels name does not say yet that it is the primary"),
         }
     }
 }
@@ -128,6 +147,7 @@ impl Sentinels {
 
 /// One sentinel, with the connection to it where there is one.
 struct Sentinel {
+    dial: Arc<dyn Dial>,
     client: Client,
     /// With the credentials of the URL: only used where the sentinel asks for some.
     with_credentials: Client,
@@ -143,10 +163,11 @@ struct Named {
 }
 
 impl Sentinel {
-    fn new(info: ConnectionInfo) -> Result<Self, StoreError> {
+    fn new(info: ConnectionInfo, dial: Arc<dyn Dial>) -> Result<Self, StoreError> {
         let plain = info.clone().set_redis_settings(RedisConnectionInfo::default());
         let settings = info.redis_settings().clone().set_db(0);
-        Ok(Self { client: client(plain)?, with_credentials: client(info.set_redis_settings(settings))?, connection: Mutex::new(None) })
+        let (client, with_credentials) = (client(plain)?, client(info.set_redis_settings(settings))?);
+        Ok(Self { dial, client, with_credentials, connection: Mutex::new(None) })
     }
 
     /// `None` where it can't be asked; `Some(None)` where it knows no such primary.
@@ -158,7 +179,7 @@ impl Sentinel {
             for client in [&self.client, &self.with_credentials] {
                 let connection = match kept.take() {
                     Some(connection) => connection,
-                    None => connect(client, within).await?,
+                    None => self.connect(client, within).await?,
                 };
                 match ask(&connection, &Request::Command(&question)).await {
                     Ok(mut answers) => {
@@ -178,11 +199,11 @@ impl Sentinel {
         };
         tokio::time::timeout(within * 2, asking).await.ok().flatten()
     }
-}
 
-async fn connect(client: &Client, within: Duration) -> Option<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(Some(within));
-    client.get_multiplexed_async_connection_with_config(&config).await.ok()
+    async fn connect(&self, client: &Client, within: Duration) -> Option<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(Some(within));
+        self.dial.dial(client, &config).await.ok()
+    }
 }
 
 /// Reads the answer to `SENTINEL MASTER`: names and values in turn.
