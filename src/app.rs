@@ -42,7 +42,8 @@ mod tls;
 
 use grpc::Grpc;
 use listen::{Serving, Socket, serve};
-use stores::{Backend, Stores};
+use stores::Backend;
+pub use stores::Stores;
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -188,17 +189,28 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationServer, Backend), StartError> {
+    let loaded = Keys::load_or_create(&config.keys_path(), config.tokens.access_token_alg, &mut OsEntropy)?;
+    let window = acceptance_window(config);
+    let (stores, backend) = stores::open(&config.store, &proof_policy(config), window, loaded.created, &clock).await?;
+    Ok((wire(config, loaded.keys, stores, clock)?, backend))
+}
+
+/// For how long after its `iat` the most patient resource accepts a proof: what a ledger has to remember.
+pub fn acceptance_window(config: &Config) -> Duration {
+    let policy = proof_policy(config);
+    let windows = config.resource.iter().map(|one| proof_policy_at(one, &policy)).chain([policy.clone()]);
+    windows.map(|policy| policy.acceptance_window(config.dpop.nonce_step())).max().unwrap_or_default()
+}
+
+/// The authorization server that the configuration describes, on these stores.
+///
+/// # Errors
+/// [`StartError`] for what the configuration's own check can't see.
+pub fn wire(config: &Config, keys: Keys, stores: Stores, clock: Arc<dyn Clock>) -> Result<AuthorizationServer, StartError> {
     let issuer = Issuer::new(config.issuer.as_str())?;
     let fapi2 = config.profile == Profile::Fapi2;
-    let loaded = Keys::load_or_create(&config.keys_path(), config.tokens.access_token_alg, &mut OsEntropy)?;
-    let keys = loaded.keys;
-
     let proof_policy = proof_policy(config);
-    let windows = config.resource.iter().map(|one| proof_policy_at(one, &proof_policy)).chain([proof_policy.clone()]);
-    // The ledger remembers for as long as the most patient resource accepts a proof.
-    let acceptance_window = windows.map(|policy| policy.acceptance_window(config.dpop.nonce_step())).max().unwrap_or_default();
-    let Stores { families, records, ephemerals, ledger, assertions, health, backend } =
-        stores::open(&config.store, &proof_policy, acceptance_window, loaded.created, &clock).await?;
+    let Stores { families, records, ephemerals, ledger, assertions, health } = stores;
 
     let mut configured = Vec::new();
     for (index, metadata) in config.client.iter().enumerate() {
@@ -279,7 +291,7 @@ async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<(AuthorizationS
         counters: Counters::default(),
         issuer,
     };
-    Ok((server, backend))
+    Ok(server)
 }
 
 fn sign_in(config: &Config) -> SignIn {

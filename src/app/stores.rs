@@ -14,16 +14,33 @@ use crate::store::redis::{RedisOptions, RedisStore, SentinelOptions};
 use crate::store::{ClientRecords, Ephemerals, Families, ReplayLedger, StoreError, StoreHealth};
 
 /// The open stores, each behind its trait.
-pub(super) struct Stores {
-    pub(super) families: Arc<dyn Families>,
-    pub(super) records: Arc<dyn ClientRecords>,
-    pub(super) ephemerals: Arc<dyn Ephemerals>,
+pub struct Stores {
+    /// Refresh token families.
+    pub families: Arc<dyn Families>,
+    /// Clients registered at run time.
+    pub records: Arc<dyn ClientRecords>,
+    /// Sign-ins under way, codes, pushed requests.
+    pub ephemerals: Arc<dyn Ephemerals>,
     /// Used proofs.
-    pub(super) ledger: Arc<dyn ReplayLedger>,
+    pub ledger: Arc<dyn ReplayLedger>,
     /// Used client assertions: with the families, since no nonce ties an assertion to one region.
-    pub(super) assertions: Arc<dyn ReplayLedger>,
-    pub(super) health: Arc<dyn StoreHealth>,
-    pub(super) backend: Backend,
+    pub assertions: Arc<dyn ReplayLedger>,
+    /// Whether all of them work.
+    pub health: Arc<dyn StoreHealth>,
+}
+
+impl Stores {
+    /// Everything on one Redis store.
+    pub fn on_redis(store: &Arc<RedisStore>) -> Self {
+        Self {
+            families: store.clone(),
+            records: store.clone(),
+            ephemerals: store.clone(),
+            ledger: store.clone(),
+            assertions: store.clone(),
+            health: store.clone(),
+        }
+    }
 }
 
 /// The stores, for what only the wiring may do with them.
@@ -57,7 +74,7 @@ pub(super) async fn open(
     acceptance_window: Duration,
     first_start: bool,
     clock: &Arc<dyn Clock>,
-) -> Result<Stores, StoreError> {
+) -> Result<(Stores, Backend), StoreError> {
     match config.kind {
         StoreKind::Embedded => {
             let options = EmbeddedOptions {
@@ -67,15 +84,15 @@ pub(super) async fn open(
                 ..EmbeddedOptions::default()
             };
             let Embedded { store, ledger, .. } = embedded::open(&config.path, options, clock.now(), &mut OsEntropy)?;
-            Ok(Stores {
+            let stores = Stores {
                 families: store.clone(),
                 records: store.clone(),
                 ephemerals: Arc::new(EmbeddedEphemerals::default()),
                 ledger: ledger.clone(),
                 assertions: ledger.clone(),
                 health: store,
-                backend: Backend::Embedded(ledger),
-            })
+            };
+            Ok((stores, Backend::Embedded(ledger)))
         }
         StoreKind::Redis => {
             let min_replicas = if config.durability == Durability::Strict { config.min_replicas } else { 0 };
@@ -86,24 +103,17 @@ pub(super) async fn open(
                 ..servers(&config.urls, config.topology, config.sentinel_master.as_deref())
             };
             let store = connect_patiently(&options, clock, first_start).await?;
-            let ledger = match &config.ledger {
-                None => None,
-                Some(ledger) => {
-                    let servers = servers(&ledger.urls, ledger.topology, ledger.sentinel_master.as_deref());
-                    let options = RedisOptions { key_prefix: ledger.key_prefix.clone(), acceptance_window, ..servers };
-                    Some(connect_patiently(&options, clock, first_start).await?)
-                }
-            };
-            let stores: Vec<_> = [Some(store.clone()), ledger.clone()].into_iter().flatten().collect();
-            Ok(Stores {
-                families: store.clone(),
-                records: store.clone(),
-                ephemerals: store.clone(),
-                ledger: ledger.unwrap_or_else(|| store.clone()),
-                assertions: store,
-                health: Arc::new(Together(stores.clone())),
-                backend: Backend::Redis(stores),
-            })
+            let mut stores = Stores::on_redis(&store);
+            let mut all = vec![store];
+            if let Some(ledger) = &config.ledger {
+                let servers = servers(&ledger.urls, ledger.topology, ledger.sentinel_master.as_deref());
+                let options = RedisOptions { key_prefix: ledger.key_prefix.clone(), acceptance_window, ..servers };
+                let ledger = connect_patiently(&options, clock, first_start).await?;
+                stores.ledger = ledger.clone();
+                all.push(ledger);
+                stores.health = Arc::new(Together(all.clone()));
+            }
+            Ok((stores, Backend::Redis(all)))
         }
     }
 }
