@@ -162,12 +162,6 @@ impl Pod {
         }
     }
 
-    pub(crate) fn flush(&self) {
-        let mut state = self.lock();
-        let elected = state.elected;
-        state.servers[elected].flush();
-    }
-
     /// The sentinel makes the replica that has most of the old primary's data the new one.
     pub(crate) fn fail_over(&self) {
         let now_ms = self.now_ms();

@@ -131,6 +131,8 @@ fn merge(server: &mut Server, key: &[u8], args: &[Vec<u8>], now_ms: i64) -> Repl
         (FamilyState::Live, other) | (other, FamilyState::Live) => other,
     };
     if age(&ours) > age(&theirs) {
+        // All that is fixed in place, as one piece.
+        stored[record::AT_STATE..record::AT_CLIENT_ID_LEN].copy_from_slice(&args[0][record::AT_STATE..record::AT_CLIENT_ID_LEN]);
         record::patch(&mut stored, &keybound::domain::Family { state, ..ours });
         server.put(key, stored, ends);
         return Reply::List(vec![Reply::Int(2)]);

@@ -68,17 +68,6 @@ impl Server {
         }
     }
 
-    pub(crate) fn flush(&mut self) {
-        self.data.clear();
-    }
-
-    /// Throws keys out, as a server does whose policy was changed to that.
-    pub(crate) fn evict(&mut self, prefix: &[u8]) {
-        let before = self.data.len();
-        self.data.retain(|key, _| !key.starts_with(prefix));
-        self.evicted_keys += (before - self.data.len()) as u64;
-    }
-
     pub(super) fn get(&self, key: &[u8], now_ms: i64) -> Option<Vec<u8>> {
         let entry = self.data.get(key)?;
         entry.ends.is_none_or(|ends| now_ms < ends).then(|| entry.value.clone())
