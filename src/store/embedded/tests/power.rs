@@ -72,6 +72,8 @@ struct Disk {
     /// Drawn from before each write and each sync, once it is set.
     failing: Arc<Mutex<Option<Random>>>,
     failures: Arc<Mutex<Vec<Failure>>>,
+    /// Says that it made something durable, and did not: what a store that answers before it syncs would amount to.
+    lies: bool,
 }
 
 impl Disk {
@@ -110,6 +112,9 @@ impl StorageBackend for Disk {
 
     fn sync_data(&self) -> io::Result<()> {
         self.maybe_fail();
+        if self.lies && self.failing.lock().is_some() {
+            return Ok(());
+        }
         let image = &mut *self.image.lock();
         image.durable.resize(image.seen.len(), 0);
         for (at, data) in image.pending.drain(..) {
@@ -139,11 +144,31 @@ fn start(disk: Disk) -> Result<EmbeddedStore, StoreError> {
     EmbeddedStore::start(database, open, "nowhere".as_ref(), ledger, START, Duration::from_secs(60))
 }
 
+/// Rounds, each with [`FAILURES`] failures and four outcomes of each: `KEYBOUND_ROUNDS` of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_power_failure() {
-    let disk = Disk::default();
+    let rounds: u64 = std::env::var("KEYBOUND_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let (mut losses, mut checked) = (0, 0);
+    for round in 1..=rounds {
+        let (more, found) = play(round, false).await.unwrap_or_else(|violation| panic!("round {round}: {violation}"));
+        (losses, checked) = (losses + more, checked + found);
+    }
+    println!("{losses} power losses, {checked} acknowledgements found again");
+    assert!(checked > 1_000);
+}
+
+/// A check that never failed proves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_answers_before_it_syncs_is_found() {
+    let violation = play(1, true).await.expect_err("what was not made durable is lost");
+    assert!(violation.contains("R4") || violation.contains("unreadable"), "{violation}");
+}
+
+/// Plays one round; tells how many power losses there were and how many acknowledgements were looked for, or what was lost.
+async fn play(seed: u64, lies: bool) -> Result<(usize, usize), String> {
+    let disk = Disk { lies, ..Disk::default() };
     let store = Arc::new(start(disk.clone()).unwrap());
-    *disk.failing.lock() = Some(Random::new(1));
+    *disk.failing.lock() = Some(Random::new(seed));
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
         let (store, acknowledged) = (store.clone(), disk.acknowledged.clone());
@@ -156,25 +181,25 @@ async fn what_was_acknowledged_survives_a_power_failure() {
     writers.join_all().await;
     drop(store);
 
-    let (mut random, mut checked) = (Random::new(2), 0);
+    let (mut random, mut losses, mut checked) = (Random::new(seed + 1), 0, 0);
     let (failures, acknowledged) = (std::mem::take(&mut *disk.failures.lock()), disk.acknowledged.lock().clone());
     assert_eq!(failures.len(), FAILURES);
     for (number, failure) in failures.iter().enumerate() {
         for _ in 0..4 {
-            let after = start(failure.disk(&mut random)).unwrap_or_else(|error| panic!("failure {number}: {error}"));
+            let after = start(failure.disk(&mut random)).map_err(|error| format!("failure {number}: {error}"))?;
             let expected = &acknowledged[..failure.acknowledged];
             let mut kept = HashMap::new();
             for family in expected {
-                if let Some(read) = after.read(family.id, START).await.unwrap() {
+                if let Some(read) = after.read(family.id, START).await.map_err(|error| format!("failure {number}: {error}"))? {
                     kept.insert(family.id, read);
                 }
             }
-            r4_acknowledged_is_kept(expected, &kept).unwrap_or_else(|violation| panic!("failure {number}: {violation}"));
+            r4_acknowledged_is_kept(expected, &kept).map_err(|violation| format!("failure {number}: {violation}"))?;
+            losses += 1;
             checked += expected.len();
         }
     }
-    println!("{FAILURES} power failures with 4 outcomes each, {checked} acknowledgements found again");
-    assert!(checked > 1_000);
+    Ok((losses, checked))
 }
 
 /// One family from its creation to its end.
