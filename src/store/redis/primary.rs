@@ -10,11 +10,28 @@ use tokio::sync::Mutex;
 
 use super::wire::{Fault, Refused, Request, ask};
 use super::{RedisOptions, bytes};
+use crate::secret::Secret;
 use crate::store::StoreError;
 
 /// Host and port.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Address(String, u16);
+pub(super) struct Address(pub(super) String, pub(super) u16);
+
+impl Address {
+    /// The same, with the host of `asked` where none is named.
+    pub(super) fn or_host_of(self, asked: Option<&Self>) -> Self {
+        match asked {
+            Some(asked) if self.0.is_empty() => Self(asked.0.clone(), self.1),
+            _ => self,
+        }
+    }
+
+    /// A URL without credentials and database.
+    fn url(&self, tls: bool) -> String {
+        let scheme = if tls { "rediss" } else { "redis" };
+        format!("{scheme}://{}:{}", bracketed(&self.0), self.1)
+    }
+}
 
 /// How to reach the primary now.
 pub(super) struct Found {
@@ -30,6 +47,52 @@ pub(super) enum Primary {
     Fixed(Client),
     /// Whichever the sentinels name.
     Watched(Sentinels),
+    /// This server of a cluster, for as long as the map of the cluster names it.
+    Member(Client),
+}
+
+/// How to reach the members of a cluster.
+pub(super) struct Members {
+    seeds: Vec<Address>,
+    settings: RedisConnectionInfo,
+    /// Whether they are spoken to over TLS, as the last seed is.
+    tls: bool,
+}
+
+impl Members {
+    /// # Errors
+    /// [`StoreError::Unfit`] for a malformed URL, or one with a database: a cluster has only one.
+    pub(super) fn of(urls: &[Secret<String>]) -> Result<Self, StoreError> {
+        let mut members = Self { seeds: Vec::new(), settings: RedisConnectionInfo::default(), tls: false };
+        for url in urls {
+            let info = connection_info(url.expose())?;
+            members.settings = info.redis_settings().clone();
+            if members.settings.db() != 0 {
+                return Err(StoreError::Unfit("redis: a cluster has one database; leave the number out of `urls`".to_owned()));
+            }
+            let (address, tls) = match info.addr() {
+                ConnectionAddr::Tcp(host, port) => (Address(host.clone(), *port), false),
+                ConnectionAddr::TcpTls { host, port, .. } => (Address(host.clone(), *port), true),
+                _ => return Err(StoreError::Unfit("redis: the members of a cluster are reached over TCP".to_owned())),
+            };
+            members.seeds.push(address);
+            members.tls = tls;
+        }
+        Ok(members)
+    }
+
+    /// The servers that the configuration names.
+    pub(super) fn seeds(&self) -> &[Address] {
+        &self.seeds
+    }
+
+    /// Makes connections to the member at `address`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfit`] where the address is none.
+    pub(super) fn client(&self, address: &Address) -> Result<Client, StoreError> {
+        client(connection_info(&address.url(self.tls))?.set_redis_settings(self.settings.clone()))
+    }
 }
 
 impl Primary {
@@ -61,12 +124,10 @@ impl Primary {
     /// [`StoreError::Unavailable`] where no sentinel answers, or none knows a primary that is up.
     pub(super) async fn find(&self) -> Result<Found, StoreError> {
         match self {
-            Self::Fixed(client) => Ok(Found { client: client.clone(), address: None }),
+            Self::Fixed(client) | Self::Member(client) => Ok(Found { client: client.clone(), address: None }),
             Self::Watched(sentinels) => {
                 let address = sentinels.agree().await?;
-                let scheme = if sentinels.tls { "rediss" } else { "redis" };
-                let info = format!("{scheme}://{}:{}", bracketed(&address.0), address.1);
-                let info = connection_info(&info)?.set_redis_settings(sentinels.settings.clone());
+                let info = connection_info(&address.url(sentinels.tls))?.set_redis_settings(sentinels.settings.clone());
                 Ok(Found { client: client(info)?, address: Some(Arc::new(address)) })
             }
         }
@@ -90,6 +151,7 @@ impl Primary {
         match self {
             Self::Fixed(_) => refusal,
             Self::Watched(_) => unavailable("the server that the sentinels name does not say yet that it is the primary"),
+            Self::Member(_) => unavailable("the server that the cluster names does not say that it is a primary"),
         }
     }
 }
@@ -258,6 +320,24 @@ mod tests {
         for url in ["redis://user:hunter2@127.0.0.1:6379/0", "rediss://user:hunter2@127.0.0.1:6379/0"] {
             assert!(connection_info(url).is_ok());
         }
+    }
+
+    #[test]
+    fn the_seeds_of_a_cluster_are_addresses_without_a_database() {
+        let members = |url: &str| Members::of(&[Secret::new(url.to_owned())]);
+        let seeds = members("rediss://user:hunter2@redis-1.example.test:6380").expect("good").seeds;
+        assert_eq!(seeds, [Address("redis-1.example.test".to_owned(), 6380)]);
+        assert!(members("redis://127.0.0.1:6379/0").is_ok());
+        for url in ["redis://user:hunter2@127.0.0.1:6379/1", "unix:///run/redis.sock", "http://127.0.0.1"] {
+            assert!(!members(url).err().expect("refused").to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_redirection_without_a_host_leads_to_the_host_that_was_asked() {
+        let asked = Address("10.0.0.1".to_owned(), 1);
+        assert_eq!(Address(String::new(), 2).or_host_of(Some(&asked)), Address("10.0.0.1".to_owned(), 2));
+        assert_eq!(Address("10.0.0.2".to_owned(), 2).or_host_of(Some(&asked)), Address("10.0.0.2".to_owned(), 2));
     }
 
     #[test]
