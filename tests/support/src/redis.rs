@@ -130,6 +130,17 @@ impl RedisServer {
         }
     }
 
+    /// Stops the process where it stands (`true`), or lets it go on: it keeps its connections and answers nothing meanwhile.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn freeze(&self, frozen: bool) {
+        let child = self.child.lock().expect("nobody panics while holding the process");
+        let pid = child.as_ref().expect("the server runs").id().to_string();
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill is on the PATH").success());
+    }
+
     /// Makes the server forget everything.
     ///
     /// # Panics
