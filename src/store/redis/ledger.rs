@@ -132,7 +132,7 @@ impl Shared {
                 Ok(Pair { first: string(first)?, record: string(second)?, shard, lane, moving: false })
             }
             // The slot is moving: each of the two keys is at either server. One after the other, since the record must be read last.
-            Err((Fault::Refused(Refused::Ask(_)), Some(from))) => {
+            Err((Fault::Refused(Refused::Ask(_)), Some(from))) if self.routes.is_cluster() => {
                 let (first, _) = self.each(slot, &cmd).await?;
                 let (record, answer) = self.each(slot, &read).await?;
                 // Whoever still has the slot is the one that the record tells of.

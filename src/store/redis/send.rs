@@ -65,16 +65,16 @@ impl Shared {
                         shard = self.routes.owner(slot).ok_or(Fault::NoLane)?;
                     }
                     Fault::Refused(Refused::Moved(to)) if hops < HOPS => {
-                        self.pause(&mut hops).await;
+                        pause(&mut hops).await;
                         asking = false;
                         shard = self.moved(slot, to.or_host_of(shard.address.as_ref())).await.ok_or(Fault::NoLane)?;
-                        self.reached(&shard).await?;
+                        reached(&shard, way).await?;
                     }
                     Fault::Refused(Refused::Ask(to)) if hops < HOPS && !matches!(request, Request::Pipeline(_)) => {
-                        self.pause(&mut hops).await;
+                        pause(&mut hops).await;
                         asking = true;
                         shard = self.guest(to.or_host_of(shard.address.as_ref())).ok_or(Fault::NoLane)?;
-                        self.reached(&shard).await?;
+                        reached(&shard, way).await?;
                     }
                     fault => {
                         if matches!(fault, Fault::NoLane | Fault::Lost | Fault::Refused(Refused::ClusterDown | Refused::NotPrimary)) {
@@ -144,20 +144,21 @@ impl Shared {
             way => shard.send_once(way, request, asking, after).await,
         }
     }
+}
 
-    /// Waits for a connection to a server that a redirection names: it may be a new one.
-    async fn reached(&self, shard: &Shard) -> Result<(), Fault> {
-        shard.lanes.some().await;
-        if let Some(strict) = &shard.strict {
-            strict.lanes.some().await;
-        }
-        if shard.is_retired() { Err(Fault::NoLane) } else { Ok(()) }
+/// Waits for a connection to a server that a redirection names: it may be a new one.
+async fn reached(shard: &Shard, way: Way<'_>) -> Result<(), Fault> {
+    match (way, &shard.strict) {
+        (Way::Durable { .. }, Some(strict)) => strict.lanes.some().await,
+        _ => shard.lanes.some().await,
     }
+    if shard.is_retired() { Err(Fault::NoLane) } else { Ok(()) }
+}
 
-    async fn pause(&self, hops: &mut usize) {
-        if *hops > 0 {
-            sleep(HOP_PAUSE).await;
-        }
-        *hops += 1;
+/// Before another redirection is followed.
+async fn pause(hops: &mut usize) {
+    if *hops > 0 {
+        sleep(HOP_PAUSE).await;
     }
+    *hops += 1;
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use keybound::clock::Stopwatch;
-use keybound::domain::{Advanced, ClientId, Generation};
+use keybound::domain::{Advanced, ClientId, FamilyState, Generation, RevokeReason};
 use keybound::secret::Secret;
 use keybound::store::conformance::sample;
 use keybound::store::redis::{RedisOptions, RedisStore};
@@ -266,6 +266,65 @@ async fn a_failover_of_a_buckets_primary_moves_the_epoch_on_all_nodes() {
     assert_eq!(cluster.nodes()[ended].info("role").await, "slave");
     assert_eq!(claim(&b, 100, 2).await, Ok(ClaimAnswer::Seen));
     assert_eq!(a.epoch().unwrap(), settled);
+}
+
+/// G6, R5: in standard mode what a failover of one primary lost is put back on the one that took over: the families that it had, no others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failover_lost_is_put_back_where_it_belongs() {
+    let cluster = ClusterRedis::start().await;
+    let store = node(&cluster).await;
+    let families = family_of_each(&cluster).await;
+    let lost = families[1];
+    let mut ended = lost + 1;
+    while cluster.owner(cluster.slot_of(&family_key(ended)).await).await != 1 {
+        ended += 1;
+    }
+    for number in families.into_iter().chain([ended]) {
+        store.create(&sample::family(number)).await.unwrap();
+    }
+    cluster.nodes()[4].until_replicated_from(&cluster.nodes()[1]).await;
+    // The replica hears nothing of what follows.
+    cluster.nodes()[4].freeze(true);
+    assert!(matches!(store.advance(&sample::advance(lost, 0)).await, Ok(Advanced::Rotated(_))));
+    assert_eq!(store.revoke(sample::id(ended), RevokeReason::Requested, sample::START).await, Ok(true));
+    cluster.nodes()[1].kill();
+    cluster.nodes()[4].freeze(false);
+    cluster.until_moved_from(cluster.slot_of(&family_key(lost)).await, 1).await;
+    let _ = until(async || store.read(sample::id(lost), sample::START).await, Result::is_ok).await;
+    // Without what was put back this would be a rotation to a second successor.
+    let again = store.advance(&sample::advance(lost, 0)).await.unwrap();
+    assert!(matches!(&again, Advanced::Repeated(family) if family.generation == Generation(1)), "{again:?}");
+    let ended = until(async || store.read(sample::id(ended), sample::START).await, Result::is_ok).await.unwrap().expect("a family");
+    assert_eq!(ended.state, FamilyState::Revoked(RevokeReason::Requested));
+}
+
+/// A2: what the documentation asks for is enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_with_few_rights_is_enough_on_a_cluster() {
+    let cluster = ClusterRedis::start().await;
+    let rights = "on >pw resetkeys ~rp:* ~f:* ~c:* ~e:* ~kb:* -@all +set +get +del +setrange +pexpire +evalsha +eval +info +time +ping +scan +wait \
+                  +cluster|slots +cluster|nodes +asking";
+    for server in cluster.nodes() {
+        let words: Vec<&str> = ["ACL", "SETUSER", "keybound"].into_iter().chain(rights.split_whitespace()).collect();
+        server.command(&words).await.unwrap();
+    }
+    let cluster_urls = cluster.nodes().iter().take(1).map(|node| Secret::new(format!("redis://keybound:pw@127.0.0.1:{}", node.port())));
+    let store = connect(RedisOptions { cluster: cluster_urls.collect(), min_replicas: 1, ..options(&cluster) }).await.unwrap();
+    for number in 0..20 {
+        assert_eq!(claim(&store, u8::try_from(number * 12).unwrap(), number).await, Ok(ClaimAnswer::First));
+        store.create(&sample::family(number)).await.unwrap();
+        assert!(matches!(store.advance(&sample::advance(number, 0)).await, Ok(Advanced::Rotated(_))));
+    }
+    // Strict durability follows a slot, too.
+    let slot = cluster.slot_of(&family_key(7)).await;
+    let from = cluster.owner(slot).await;
+    let to = (from + 1) % 3;
+    cluster.begin_move(slot, from, to).await;
+    assert!(matches!(store.advance(&sample::advance(7, 1)).await, Ok(Advanced::Rotated(_))));
+    while cluster.move_keys(slot, from, to, 1).await > 0 {}
+    assert!(matches!(store.advance(&sample::advance(7, 2)).await, Ok(Advanced::Rotated(_))));
+    cluster.end_move(slot, from, to).await;
+    assert!(matches!(store.advance(&sample::advance(7, 3)).await, Ok(Advanced::Rotated(_))));
 }
 
 /// SEC-08: slots that nobody serves are an error for what is in them.

@@ -179,6 +179,21 @@ impl RedisServer {
         value.unwrap_or_else(|| otherwise.to_owned())
     }
 
+    /// Waits until this replica has everything that `primary` has.
+    ///
+    /// # Panics
+    /// Where that takes longer than 20 s.
+    pub async fn until_replicated_from(&self, primary: &Self) {
+        for _ in 0..1000 {
+            let wanted = primary.info("master_repl_offset").await;
+            if self.info_or("slave_repl_offset", "").await == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the replica does not catch up");
+    }
+
     /// Whether the process was ended and not started again.
     ///
     /// # Panics
