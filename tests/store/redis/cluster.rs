@@ -285,6 +285,7 @@ async fn what_a_failover_lost_is_put_back_where_it_belongs() {
     cluster.nodes()[4].until_replicated_from(&cluster.nodes()[1]).await;
     // The replica hears nothing of what follows.
     cluster.nodes()[4].freeze(true);
+    cluster.nodes()[1].command(&["CLIENT", "KILL", "TYPE", "replica"]).await.unwrap();
     assert!(matches!(store.advance(&sample::advance(lost, 0)).await, Ok(Advanced::Rotated(_))));
     assert_eq!(store.revoke(sample::id(ended), RevokeReason::Requested, sample::START).await, Ok(true));
     cluster.nodes()[1].kill();
