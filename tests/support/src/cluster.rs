@@ -15,6 +15,7 @@ const SLOTS: usize = 16_384;
 pub struct ClusterRedis {
     nodes: Vec<RedisServer>,
     bus_ports: Vec<u16>,
+    relayed: bool,
 }
 
 impl ClusterRedis {
@@ -24,7 +25,19 @@ impl ClusterRedis {
     /// # Panics
     /// Where that does not come about.
     pub async fn start() -> Self {
-        let mut cluster = Self { nodes: Vec::new(), bus_ports: Vec::new() };
+        Self::start_with(false).await
+    }
+
+    /// The same with a relay in front of each server, through which clients and replicas reach it. The servers' own talk does not pass there.
+    ///
+    /// # Panics
+    /// Where that does not come about.
+    pub async fn start_relayed() -> Self {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(relayed: bool) -> Self {
+        let mut cluster = Self { nodes: Vec::new(), bus_ports: Vec::new(), relayed };
         for _ in 0..6 {
             cluster.add_node().await;
         }
@@ -68,7 +81,8 @@ impl ClusterRedis {
             "--repl-diskless-sync-delay",
             "0",
         ];
-        self.nodes.push(RedisServer::start(&options).await);
+        let node = if self.relayed { RedisServer::start_relayed(&options).await } else { RedisServer::start(&options).await };
+        self.nodes.push(node);
         self.bus_ports.push(bus);
         self.tell(self.nodes.len() - 1, &["CLUSTER", "SET-CONFIG-EPOCH", &self.nodes.len().to_string()]).await;
         self.nodes.len() - 1
@@ -97,7 +111,7 @@ impl ClusterRedis {
 
     /// Two primaries and a replica, as the configuration names them.
     pub fn urls(&self) -> Vec<String> {
-        [0, 1, 5].map(|number: usize| self.nodes[number].url()).to_vec()
+        [0, 1, 5].map(|number: usize| format!("redis://127.0.0.1:{}", self.nodes[number].face())).to_vec()
     }
 
     /// The servers; the first three were the first primaries, and the one three further on was the replica of each.
@@ -128,7 +142,7 @@ impl ClusterRedis {
                 let epoch: u64 = fields[6].parse().expect("a configuration epoch");
                 if has && latest.is_none_or(|(known, _)| known < epoch) {
                     let port = fields[1].split(['@', ',']).next().and_then(|address| address.rsplit_once(':')).expect("an address").1;
-                    let number = self.nodes.iter().position(|node| node.port().to_string() == port).expect("a node of this cluster");
+                    let number = self.nodes.iter().position(|node| node.face().to_string() == port).expect("a node of this cluster");
                     latest = Some((epoch, number));
                 }
             }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisResult, Value};
 use tempfile::TempDir;
 
+use crate::relay::Relay;
+
 /// A redis-server of its own on a free loopback port, with a temporary folder for its data. It ends when this is dropped.
 ///
 /// It keeps nothing on disk unless an option says so: `--appendonly yes --appendfsync always` makes it durable.
@@ -18,6 +20,7 @@ pub struct RedisServer {
     port: u16,
     options: Vec<String>,
     child: Mutex<Option<Child>>,
+    relay: Option<Relay>,
 }
 
 impl RedisServer {
@@ -32,6 +35,7 @@ impl RedisServer {
                 port: free_port(),
                 options: options.iter().map(|&option| option.to_owned()).collect(),
                 child: Mutex::new(None),
+                relay: None,
             };
             // Another process may have taken the port since.
             if server.launch().await {
@@ -39,6 +43,37 @@ impl RedisServer {
             }
         }
         panic!("redis-server does not start");
+    }
+
+    /// The same behind a relay, through which it has others reach it: clients, replicas, sentinels.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn start_relayed(options: &[&str]) -> Self {
+        let relay = Relay::to(0).await;
+        let face = relay.port().to_string();
+        let mut own = options.to_vec();
+        own.extend(["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", &face]);
+        if options.contains(&"--cluster-enabled") {
+            own.extend(["--cluster-announce-port", &face]);
+        }
+        let mut server = Self::start(&own).await;
+        relay.lead_to(server.port);
+        server.relay = Some(relay);
+        server
+    }
+
+    /// The relay in front of it.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn relay(&self) -> &Relay {
+        self.relay.as_ref().expect("it was started behind a relay")
+    }
+
+    /// The port at which others know it: that of the relay, where there is one.
+    pub fn face(&self) -> u16 {
+        self.relay.as_ref().map_or(self.port, Relay::port)
     }
 
     /// `redis://127.0.0.1:PORT`.

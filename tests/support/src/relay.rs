@@ -1,7 +1,7 @@
 //! A TCP relay that loses, delays and holds back what it carries: a network that a test decides about.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,8 +21,9 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct State {
-    upstream: u16,
+    upstream: AtomicU16,
     held: watch::Sender<bool>,
+    answers_held: watch::Sender<bool>,
     delay: Mutex<Duration>,
     trap: Mutex<Option<Trap>>,
     sprung: AtomicUsize,
@@ -47,8 +48,9 @@ impl Relay {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let state = Arc::new(State {
-            upstream,
+            upstream: AtomicU16::new(upstream),
             held: watch::Sender::new(false),
+            answers_held: watch::Sender::new(false),
             delay: Mutex::new(Duration::ZERO),
             trap: Mutex::new(None),
             sprung: AtomicUsize::new(0),
@@ -62,6 +64,11 @@ impl Relay {
     /// The port that the relay listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Connections that are made from now on lead to this port.
+    pub fn lead_to(&self, upstream: u16) {
+        self.state.upstream.store(upstream, Ordering::SeqCst);
     }
 
     /// The next request that holds `marker` is carried, its answer is thrown away and the connection broken.
@@ -88,6 +95,11 @@ impl Relay {
     /// Holds back everything, in both directions, until told otherwise: a partition. Connections stay open.
     pub fn hold(&self, held: bool) {
         self.state.held.send_replace(held);
+    }
+
+    /// Holds back answers alone, until told otherwise: a connection that is half open.
+    pub fn hold_answers(&self, held: bool) {
+        self.state.answers_held.send_replace(held);
     }
 
     /// Carries every packet this much later.
@@ -126,7 +138,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 }
 
 async fn carry(client: TcpStream, state: Arc<State>) {
-    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, state.upstream)).await else { return };
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, state.upstream.load(Ordering::SeqCst))).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
@@ -186,6 +198,8 @@ async fn carry_answers(
         };
         let Ok(length @ 1..) = length else { return };
         state.hesitate().await;
+        // The sender lives as long as the state.
+        let _ = state.answers_held.subscribe().wait_for(|held| !held).await;
         if lose.load(Ordering::SeqCst) {
             state.sprung.fetch_add(1, Ordering::SeqCst);
             return;
