@@ -48,10 +48,13 @@ async fn run(redis: Redis) {
         let fault = redis.draw(&mut dice, round);
         let begun = Stopwatch::start();
         println!("{} round {round}: {fault}", redis.name());
-        let (moved, ()) = tokio::join!(redis.strike(&fault, &mut dice), world.end(victims));
+        let faulty = async {
+            let moved = redis.strike(&fault, &mut dice).await;
+            redis.heal().await;
+            (moved, Stopwatch::start())
+        };
+        let ((moved, watch), ()) = tokio::join!(faulty, world.end(victims));
         failovers += u64::from(moved);
-        redis.heal().await;
-        let watch = Stopwatch::start();
         world.until_everybody_refreshed(LONGEST_WAIT).await;
         let waited = watch.elapsed();
         longest = longest.max(waited);

@@ -157,7 +157,7 @@ struct Shared {
     names: Names,
     clock: Arc<dyn Clock>,
     entropy: Mutex<Box<dyn Entropy + Send>>,
-    /// What this node wrote lately, where it does not wait for replicas.
+    /// What this node wrote lately.
     remembered: Remembered,
     agreed: RwLock<Arc<Agreed>>,
     /// An attempt's number must differ from that of any other attempt on the same key, and need not be secret: it begins at random.

@@ -1,4 +1,4 @@
-//! What this node wrote of families lately, and puts back after a failover (`durability = "standard"`).
+//! What this node wrote of families lately, and puts back after a failover.
 //!
 //! A replica that is promoted may lack writes that its predecessor acknowledged: a family, a rotation, a revocation. Records of one
 //! family can be joined in any order (`merge.lua`): so each node remembers the records of its own acknowledged writes for a while, and
@@ -85,12 +85,10 @@ impl Writes {
 }
 
 impl Shared {
-    /// Notes the record of a family as an acknowledged write left it.
+    /// Notes the record of a family as an acknowledged write left it; where replicas confirmed the write, too: they need not be those that
+    /// take over. A primary that comes back while another replica is being promoted still has some that follow it.
     pub(super) fn remember(&self, id: FamilyId, record: Vec<u8>) {
-        // Where replicas confirmed the write there is nothing to put back.
-        if self.options.min_replicas == 0 {
-            self.remembered.note(id, record, self.clock.now());
-        }
+        self.remembered.note(id, record, self.clock.now());
     }
 
     /// Puts back what this node remembers where the server is not the one that had it, and remembers that this one has it now.
