@@ -118,12 +118,13 @@ pub(super) async fn open(
     }
 }
 
-/// Where the servers are. The configuration was checked: there is one, or the sentinels have a name to ask for.
+/// Where the servers are. The configuration was checked: there is one, or some members, or the sentinels have a name to ask for.
 fn servers(urls: &[Secret<String>], topology: Topology, master: Option<&str>) -> RedisOptions {
     const DEFAULT: &str = "redis://127.0.0.1:6379";
     let sentinel = (topology == Topology::Sentinel).then_some(master).flatten();
     RedisOptions {
         sentinel: sentinel.map(|master| SentinelOptions { urls: urls.to_vec(), master: master.to_owned() }),
+        cluster: if topology == Topology::Cluster { urls.to_vec() } else { Vec::new() },
         ..RedisOptions::new(urls.first().map_or(DEFAULT, |url| url.expose().as_str()))
     }
 }

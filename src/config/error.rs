@@ -53,14 +53,6 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         message: String,
     },
-    /// The key is known, but this version can't do what it asks for.
-    #[error("{key}: {feature} is not supported yet; leave the key out")]
-    NotSupportedYet {
-        /// The key, with dots.
-        key: String,
-        /// What it asks for.
-        feature: &'static str,
-    },
 }
 
 fn in_key(key: &str) -> String {

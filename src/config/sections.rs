@@ -40,7 +40,7 @@ pub struct Store {
     pub kind: StoreKind,
     /// The directory of the embedded store, and of the keys where `keys.path` is not set. Default `keybound-data` in the working directory.
     pub path: PathBuf,
-    /// Redis servers, or sentinels, as
+    /// Redis servers, sentinels, or members of a cluster, as
     /// `redis://[[user]:password@]host[:port][/database]`, the same with `rediss` for TLS, or `unix:///path`. Default `["redis://127.0.0.1:6379"]`.
     pub urls: Vec<Secret<String>>,
     /// How the Redis servers stand to each other. Default `standalone`.

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use keybound_proofs::AlgSet;
 
-use super::{Config, ConfigError, Flags, Listen, Listener, NoncePolicy, Profile};
+use super::{Config, ConfigError, Flags, Listen, Listener, NoncePolicy, Profile, Topology};
 
 fn from_file(text: &str) -> Result<Config, ConfigError> {
     with(text, &[], &[])
@@ -320,9 +320,29 @@ fn resources_are_named_once_and_have_base_urls() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused_and_not_ignored() {
-    let refused = said(with("", &[], &[("store.topology", "cluster")]));
-    assert!(refused.starts_with("store.topology") && refused.contains("not supported yet"), "{refused}");
+fn a_cluster_is_named_by_members_and_has_one_database() {
+    let cluster =
+        |urls: &str, more: &str| from_file(&format!("[store]\nkind = \"redis\"\ntopology = \"cluster\"\n{more}urls = [{urls}]\n"));
+    for good in [
+        "\"redis://10.0.0.1\"",
+        "\"redis://10.0.0.1:6379\", \"redis://u:p%2F@10.0.0.2:6379/\"",
+        "\"rediss://u:p3@redis-1.example.com:6379/0\"",
+    ] {
+        assert_eq!(cluster(good, "").unwrap().store.topology, Topology::Cluster, "{good}");
+    }
+    for (bad, why) in [
+        ("", "must name members"),
+        ("\"unix:///run/redis.sock\"", "must name members"),
+        ("\"http://10.0.0.1\"", "must begin with"),
+        ("\"redis://10.0.0.1:6379/1\"", "one database"),
+    ] {
+        let refused = said(cluster(bad, ""));
+        assert!(refused.starts_with("store.urls") && refused.contains(why), "{refused}");
+    }
+    assert!(said(cluster("\"redis://10.0.0.1\"", "sentinel_master = \"m\"\n")).starts_with("store.sentinel_master"));
+    let ledger = "[store]\nkind = \"redis\"\n[store.ledger]\ntopology = \"cluster\"\nurls = [\"redis://10.0.0.1\", \"redis://10.0.0.2\"]\n";
+    assert_eq!(from_file(ledger).unwrap().store.ledger.unwrap().topology, Topology::Cluster);
+    assert!(said(from_file(&ledger.replace("0.2", "0.2/7"))).starts_with("store.ledger.urls"));
 }
 
 #[test]

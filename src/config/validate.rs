@@ -1,4 +1,4 @@
-//! What the types alone can't hold: ranges, contradictions, the rules of the profile, and what this version can't do yet.
+//! What the types alone can't hold: ranges, contradictions and the rules of the profile.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -38,7 +38,6 @@ impl Config {
         self.check_details_types()?;
         self.check_registration()?;
         self.check_trusted_issuers()?;
-        self.check_supported()?;
         Ok(self)
     }
 
@@ -334,19 +333,6 @@ impl Config {
         }
         Ok(())
     }
-
-    /// Nothing that was asked for is silently left out.
-    fn check_supported(&self) -> Result<(), ConfigError> {
-        let cluster = |topology| topology == Topology::Cluster;
-        let wanted = [
-            (cluster(self.store.topology), "store.topology", "Redis Cluster"),
-            (self.store.ledger.as_ref().is_some_and(|ledger| cluster(ledger.topology)), "store.ledger.topology", "Redis Cluster"),
-        ];
-        match wanted.into_iter().find(|(asked_for, ..)| *asked_for) {
-            Some((_, key, feature)) => Err(ConfigError::NotSupportedYet { key: key.to_owned(), feature }),
-            None => Ok(()),
-        }
-    }
 }
 
 /// Redis servers as `section` names them.
@@ -366,6 +352,14 @@ fn check_servers(
     if sentinel && (urls.is_empty() || urls.iter().any(|url| begins(url, "unix://"))) {
         return Err(invalid(key("urls"), "must name the sentinels as redis://host:port for the sentinel topology"));
     }
+    if topology == Topology::Cluster {
+        if urls.is_empty() || urls.iter().any(|url| begins(url, "unix://")) {
+            return Err(invalid(key("urls"), "must name members as redis://host:port for the cluster topology"));
+        }
+        if urls.iter().any(|url| database(url.expose()).is_some_and(|number| number != "0")) {
+            return Err(invalid(key("urls"), "a cluster has one database: leave the number out"));
+        }
+    }
     match sentinel_master {
         None if sentinel => return Err(invalid(key("sentinel_master"), "must be the name of the primary that the sentinels watch")),
         Some(_) if !sentinel => return Err(invalid(key("sentinel_master"), "belongs to the sentinel topology")),
@@ -380,6 +374,14 @@ fn check_servers(
         return Err(invalid(key("key_prefix"), "must be up to 32 letters, digits and `.`, `_`, `:`, `-`"));
     }
     Ok(())
+}
+
+/// What stands for the database in the URL of a Redis server.
+fn database(url: &str) -> Option<&str> {
+    let rest = url.split_once("://")?.1;
+    let (_, path) = rest.rsplit_once('@').map_or(rest, |(_, host)| host).split_once('/')?;
+    let number = path.split(['?', '#']).next()?;
+    (!number.is_empty()).then_some(number)
 }
 
 /// The keys in a `jwks` of the configuration.

@@ -35,9 +35,11 @@ fn environment_and_flags_reach_the_configuration() {
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused() {
-    let said = run(["config", "check", "--set", "store.topology=cluster"]).fails_with(2);
-    assert!(said.contains("store.topology") && said.contains("not supported yet"), "{said}");
+fn a_cluster_is_taken_and_one_on_a_socket_is_refused() {
+    let cluster = ["config", "check", "--set", "store.kind=redis", "--set", "store.topology=cluster", "--set"];
+    run([cluster.as_slice(), &["store.urls=[\"redis://10.0.0.1:6379\", \"redis://10.0.0.2:6379\"]"]].concat()).ok();
+    let said = run([cluster.as_slice(), &["store.urls=[\"unix:///run/redis.sock\"]"]].concat()).fails_with(2);
+    assert!(said.contains("store.urls") && said.contains("members"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Crashes, restarts and outages: nothing acknowledged is lost, nothing captured becomes good again.
 
 mod capacity;
+mod chaos;
+mod cluster;
 mod crashes;
 mod failover;
 mod nodes;

@@ -10,6 +10,7 @@ use keybound::store::{StoreError, conformance};
 use keybound_proofs::{Claim, ClaimAnswer, EpochId, Ledger, LedgerError, ReplayKey, UnixTime};
 use keybound_testkit::redis::RedisServer;
 
+mod cluster;
 mod epoch;
 mod faults;
 mod figures;

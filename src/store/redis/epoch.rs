@@ -4,10 +4,15 @@
 //! replication id (failover) and the number of evicted keys. A record that does not match the server is replaced, by
 //! compare-and-set, so that all nodes converge on one successor. A flush removes the record, and every claim reads the record
 //! behind itself: so no claim can be relied on that a flush may have preceded unnoticed.
+//!
+//! In a cluster each bucket of claims has a record beside it, in the same slot, which names the memory of the server that has the slot:
+//! a failover and a move of the slot both end it. What the service calls the epoch is made of all of them, so that every node gives out
+//! and takes the same nonces; a claim is judged under the whole and compared with the record of its bucket.
 
 use std::time::Duration;
 
 use keybound_proofs::{Epoch, EpochId, UnixTime};
+use sha2::{Digest as _, Sha256};
 
 use super::server::{Facts, RUN_ID_LEN};
 
@@ -92,7 +97,7 @@ impl Record {
 }
 
 /// The epoch as this node knows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Known {
     pub(super) record: Record,
     pub(super) epoch: Epoch,
@@ -109,6 +114,60 @@ impl Known {
             Some(before) if before.record == record && before.lead_ms.abs_diff(lead_ms) <= Self::LEAD_STEP_MS => *before,
             _ => Self { record, epoch: record.epoch(lead_ms), lead_ms },
         }
+    }
+}
+
+/// What this node knows of the records of all buckets.
+#[derive(Clone, Debug)]
+pub(super) struct Agreed {
+    buckets: Vec<Option<Held>>,
+    epoch: Option<Epoch>,
+}
+
+/// What is known of one bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Held {
+    pub(super) known: Known,
+    /// The number of the primary that the record was found to fit.
+    pub(super) shard: u64,
+}
+
+impl Agreed {
+    /// Nothing is known of any bucket.
+    pub(super) fn new(buckets: usize) -> Self {
+        Self { buckets: vec![None; buckets], epoch: None }
+    }
+
+    pub(super) fn bucket(&self, bucket: usize) -> Option<Held> {
+        self.buckets.get(bucket).copied().flatten()
+    }
+
+    /// The epoch of the whole; `None` until every bucket is known.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    /// The same after these records were found to fit the server of `shard`, read by a node that is `lead_ms` ahead of it.
+    pub(super) fn with(mut self, records: &[(usize, Record)], lead_ms: i64, shard: u64) -> Self {
+        for (bucket, record) in records {
+            let before = self.buckets[*bucket].map(|held| held.known);
+            self.buckets[*bucket] = Some(Held { known: Known::after(before.as_ref(), *record, lead_ms), shard });
+        }
+        self.epoch = self.whole();
+        self
+    }
+
+    /// That of the one bucket; of several, a digest of all, which began when the last of them did.
+    fn whole(&self) -> Option<Epoch> {
+        let all: Vec<Epoch> = self.buckets.iter().map(|held| held.map(|held| held.known.epoch)).collect::<Option<_>>()?;
+        if let [one] = all.as_slice() {
+            return Some(*one);
+        }
+        let mut digest = Sha256::new();
+        all.iter().for_each(|epoch| digest.update(epoch.id.as_bytes()));
+        let mut id = [0; EpochId::LEN];
+        id.copy_from_slice(&digest.finalize()[..EpochId::LEN]);
+        Some(Epoch { id: EpochId::from_bytes(id), since: all.iter().filter_map(|epoch| epoch.since).max() })
     }
 }
 
@@ -170,5 +229,35 @@ mod tests {
         assert_eq!(Record::read(&newer), None);
         assert_eq!(Record::read(&good.0[1..]), None);
         assert_eq!(Record::read(b""), None);
+    }
+
+    fn named(id: u8, since: i64) -> Record {
+        let mut bytes = Record::head(&EpochId::from_bytes([id; 16])).to_vec();
+        bytes.extend(since.to_be_bytes());
+        bytes.extend(Record::tail(&facts(b'a', b'b', 3), WINDOW));
+        Record::read(&bytes).unwrap()
+    }
+
+    #[test]
+    fn the_one_bucket_of_a_single_server_is_the_epoch() {
+        assert_eq!(Agreed::new(1).epoch(), None);
+        assert_eq!(Agreed::new(1).with(&[(0, named(7, 1000))], 0, 0).epoch(), Some(named(7, 1000).epoch(0)));
+    }
+
+    /// R5: any bucket's new record is a new epoch of the whole, which began no earlier than any of them.
+    #[test]
+    fn the_epoch_of_a_cluster_is_made_of_all_buckets() {
+        let partly = Agreed::new(3).with(&[(0, named(1, -1)), (2, named(3, 3000))], 0, 0);
+        assert_eq!(partly.epoch(), None, "one bucket is not known");
+        let first = partly.clone().with(&[(1, named(2, 2000))], 0, 1);
+        let other_node = Agreed::new(3).with(&[(1, named(2, 2000))], 0, 9).with(&[(0, named(1, -1)), (2, named(3, 3000))], 0, 8);
+        assert_eq!(first.epoch(), other_node.epoch(), "whatever the order in which they were read");
+        assert_eq!(first.epoch().unwrap().since, Some(UnixTime::from_millis(3000)));
+        for bucket in 0..3 {
+            let moved = first.clone().with(&[(bucket, named(9, 1500))], 0, 0).epoch().unwrap();
+            assert_ne!(moved.id, first.epoch().unwrap().id);
+        }
+        let none = Agreed::new(2).with(&[(0, named(1, -1)), (1, named(2, -1))], 0, 0);
+        assert_eq!(none.epoch().unwrap().since, None, "nothing came before any of them");
     }
 }

@@ -1,5 +1,6 @@
 //! Families: one string each, moved by scripts that touch that one key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,10 +9,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keybound_proofs::UnixTime;
 use redis::Value;
 
+use super::names::Names;
 use super::scan;
 use super::script::{ADVANCE, REVOKE};
+use super::shard::Shard;
 use super::wire::Request;
-use super::{LONGEST_TTL_MS, Names, RedisStore, bytes, odd_answer, ttl_ms};
+use super::{LONGEST_TTL_MS, RedisStore, bytes, odd_answer, ttl_ms};
 use crate::domain::{Advance, Advanced, Family, FamilyId, FamilyState, Refusal, RevokeReason};
 use crate::store::record;
 use crate::store::{Families, FamilyFilter, Page, StoreError};
@@ -29,9 +32,10 @@ impl Families for RedisStore {
         let record = record::encode(family);
         let ends = family.idle_expiry.min(family.absolute_expiry).plus(EXPIRY_GRACE);
         let ttl = ttl_ms(ends.as_millis().saturating_sub(family.created.as_millis()));
+        let key = self.family_key(family.id);
         let mut cmd = redis::cmd("SET");
-        cmd.arg(self.family_key(family.id)).arg(&record).arg("NX").arg("GET").arg("PX").arg(ttl);
-        match bytes(self.durable_value(Request::Command(&cmd)).await?.0)? {
+        cmd.arg(&key).arg(&record).arg("NX").arg("GET").arg("PX").arg(ttl);
+        match bytes(self.shared.durable_value(&key, Request::Command(&cmd)).await?.0)? {
             Some(present) if present != record => Err(StoreError::Unfit("a family of this name exists already".to_owned())),
             _ => {
                 self.shared.remember(family.id, record);
@@ -41,9 +45,7 @@ impl Families for RedisStore {
     }
 
     async fn read(&self, id: FamilyId, now: UnixTime) -> Result<Option<Family>, StoreError> {
-        let mut cmd = redis::cmd("GET");
-        cmd.arg(self.family_key(id));
-        let Some(record) = bytes(self.value(Request::Command(&cmd)).await?.0)? else { return Ok(None) };
+        let Some(record) = self.shared.get(&self.family_key(id)).await? else { return Ok(None) };
         Ok(Some(record::decode(id, &record)?).filter(|family| !family.is_expired(now)))
     }
 
@@ -68,7 +70,7 @@ impl Families for RedisStore {
             request.rebind_to.as_ref().map_or(b"", |jkt| jkt.as_bytes().as_slice()),
         ];
         let key = self.family_key(request.family);
-        let (answer, again) = self.durable_value(Request::Script { script: &ADVANCE, key: &key, args: &args }).await?;
+        let (answer, again) = self.shared.durable_value(&key, Request::Script { script: &ADVANCE, key: &key, args: &args }).await?;
         let (outcome, record) = outcome(answer)?;
         let advanced = advanced(request.family, outcome, record.as_deref())?;
         if let Some(record) = record {
@@ -85,7 +87,7 @@ impl Families for RedisStore {
     async fn revoke(&self, id: FamilyId, reason: RevokeReason, now: UnixTime) -> Result<bool, StoreError> {
         let key = self.family_key(id);
         let args: [&[u8]; 2] = [&[reason as u8], &now.as_millis().to_be_bytes()];
-        let (answer, again) = self.durable_value(Request::Script { script: &REVOKE, key: &key, args: &args }).await?;
+        let (answer, again) = self.shared.durable_value(&key, Request::Script { script: &REVOKE, key: &key, args: &args }).await?;
         let (outcome, record) = outcome(answer)?;
         let ended = match outcome {
             0 => return Ok(false),
@@ -99,14 +101,19 @@ impl Families for RedisStore {
         Ok(ended)
     }
 
-    /// In the order of the server's table. A family that exists throughout is found; one may come twice while the table grows.
+    /// In the order of the servers' tables. A family that exists throughout is found, as long as no failover and no move of slots
+    /// comes in between; one may come twice while a table grows.
     async fn list(&self, filter: &FamilyFilter, cursor: Option<&str>, limit: usize, now: UnixTime) -> Result<Page, StoreError> {
         let mut at = Place::read(cursor)?;
         let mut page = Page::default();
         // A step that was cut in the middle is found again only by asking for the same little step.
         let mut count = if at.behind.is_some() { 1 } else { scan::STEP };
         for _ in 0..LIST_STEPS {
-            let (next, mut batch) = self.step(at.cursor, count).await?;
+            let Some((first, shard)) = self.shared.routes.from(at.first) else { return Ok(page) };
+            if first != at.first {
+                at = Place { first, ..Place::default() };
+            }
+            let (next, mut batch) = self.step(&shard, at.cursor, count).await?;
             batch.retain(|family| family.state == FamilyState::Live && !family.is_expired(now) && filter.matches(family));
             batch.retain(|family| at.behind.is_none_or(|behind| family.id > behind));
             batch.sort_by_key(|family| family.id);
@@ -129,10 +136,11 @@ impl Families for RedisStore {
                 return Ok(page);
             }
             page.families.append(&mut batch);
-            if next == 0 {
-                return Ok(page);
-            }
-            at = Place { cursor: next, behind: None };
+            at = match (next, first.checked_add(1)) {
+                (0, None) => return Ok(page),
+                (0, Some(first)) => Place { first, ..Place::default() },
+                (cursor, _) => Place { first, cursor, behind: None },
+            };
             count = (count * 4).min(scan::STEP);
         }
         page.next = Some(at.write());
@@ -145,62 +153,43 @@ impl RedisStore {
         self.shared.names.key(Names::FAMILY, id.as_bytes())
     }
 
-    /// The one value of the answer, and whether the request was sent twice.
-    pub(super) async fn value(&self, request: Request<'_>) -> Result<(Value, bool), StoreError> {
-        let mut answer = self.shared.send(request).await?;
-        Ok((answer.values.pop().ok_or_else(odd_answer)?, answer.again))
-    }
-
-    /// The same for a write that must outlive the primary.
-    pub(super) async fn durable_value(&self, request: Request<'_>) -> Result<(Value, bool), StoreError> {
-        let mut answer = self.shared.send_durably(request).await?;
-        Ok((answer.values.pop().ok_or_else(odd_answer)?, answer.again))
-    }
-
-    /// One step over the families: where the next begins, and what was found. Records that went away meanwhile are left out.
-    async fn step(&self, cursor: u64, count: usize) -> Result<(u64, Vec<Family>), StoreError> {
+    /// One step over the families of one server: where the next begins, and what was found. Records that went away meanwhile are left
+    /// out.
+    async fn step(&self, shard: &Arc<Shard>, cursor: u64, count: usize) -> Result<(u64, Vec<Family>), StoreError> {
         let names = &self.shared.names;
-        let cmd = scan::step(cursor, &names.pattern(Names::FAMILY), count);
-        let (next, mut keys) = scan::found(self.value(Request::Command(&cmd)).await?.0)?;
+        let (next, mut keys) = self.shared.scan(shard, cursor, &names.pattern(Names::FAMILY), count).await?;
         let id = |key: &[u8]| Some(FamilyId::from_bytes(names.name_in(Names::FAMILY, key)?.try_into().ok()?));
         keys.retain(|key| id(key).is_some());
-        let records = self.records(&keys).await?;
+        let records = self.shared.records(shard, &keys).await?;
         let read = |(key, record): (&Vec<u8>, Option<Vec<u8>>)| Some(record::decode(id(key)?, &record?));
         Ok((next, keys.iter().zip(records).filter_map(read).collect::<Result<_, _>>()?))
     }
-
-    /// The values of `keys`, in their order.
-    pub(super) async fn records(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut cmd = redis::cmd("MGET");
-        cmd.arg(keys);
-        let Value::Array(values) = self.value(Request::Command(&cmd)).await?.0 else { return Err(odd_answer()) };
-        let values = values.into_iter().map(bytes).collect::<Result<Vec<_>, _>>()?;
-        if values.len() == keys.len() { Ok(values) } else { Err(odd_answer()) }
-    }
 }
 
-/// Where a page begins: at a step of the walk, and within it behind one family.
+/// Where a page begins: with the server that has this slot, or the first slot after it that is another server's first; at a step of the
+/// walk over it, and within that behind one family.
+#[derive(Default)]
 struct Place {
+    first: u16,
     cursor: u64,
     behind: Option<FamilyId>,
 }
 
 impl Place {
     fn read(text: Option<&str>) -> Result<Self, StoreError> {
-        let Some(text) = text else { return Ok(Self { cursor: 0, behind: None }) };
+        let Some(text) = text else { return Ok(Self::default()) };
         let malformed = || StoreError::Unreadable("the cursor is not one that was handed out".to_owned());
+        let (first, text) = text.split_once(':').unwrap_or(("0", text));
         let (cursor, behind) = text.split_once('.').map_or((text, None), |(cursor, behind)| (cursor, Some(behind)));
         let behind = behind.map(|id| id.parse().map_err(|_| malformed())).transpose()?;
-        Ok(Self { cursor: cursor.parse().map_err(|_| malformed())?, behind })
+        Ok(Self { first: first.parse().map_err(|_| malformed())?, cursor: cursor.parse().map_err(|_| malformed())?, behind })
     }
 
     fn write(&self) -> String {
+        let first = if self.first == 0 { String::new() } else { format!("{}:", self.first) };
         match self.behind {
-            None => self.cursor.to_string(),
-            Some(behind) => format!("{}.{}", self.cursor, URL_SAFE_NO_PAD.encode(behind.as_bytes())),
+            None => format!("{first}{}", self.cursor),
+            Some(behind) => format!("{first}{}.{}", self.cursor, URL_SAFE_NO_PAD.encode(behind.as_bytes())),
         }
     }
 }
@@ -256,15 +245,17 @@ mod tests {
 
     #[test]
     fn a_place_reads_back_as_it_was_written() {
-        for behind in [None, Some(FamilyId::from_bytes([9; 16]))] {
-            let place = Place::read(Some(&Place { cursor: u64::MAX, behind }.write())).unwrap();
-            assert_eq!((place.cursor, place.behind), (u64::MAX, behind));
+        for (first, behind) in
+            [(0, None), (0, Some(FamilyId::from_bytes([9; 16]))), (5461, None), (5461, Some(FamilyId::from_bytes([9; 16])))]
+        {
+            let place = Place::read(Some(&Place { first, cursor: u64::MAX, behind }.write())).unwrap();
+            assert_eq!((place.first, place.cursor, place.behind), (first, u64::MAX, behind));
         }
     }
 
     #[test]
     fn a_place_that_was_never_handed_out_is_refused() {
-        for text in ["", "x", "-1", "1.", "1.abc", "1.2.3", "18446744073709551616"] {
+        for text in ["", "x", "-1", "65536:1", ":1", "1:", "1:1:1", "1.", "1.abc", "1.2.3", "18446744073709551616"] {
             assert!(Place::read(Some(text)).is_err(), "{text}");
         }
         assert!(Place::read(Some("1")).is_ok() && Place::read(None).is_ok());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
+use super::shard::Shard;
 use super::wire::{Lane, Lanes};
 use crate::store::StoreError;
 
@@ -28,32 +29,32 @@ pub(super) enum Pool {
     Strict,
 }
 
-/// Keeps the connection on `seat` for as long as the store is open.
-pub(super) async fn keep(shared: Arc<Shared>, pool: Pool, seat: usize) {
-    let lanes = match (pool, &shared.strict) {
-        (Pool::Shared, _) => &shared.lanes,
+/// Keeps the connection on `seat` to this primary for as long as the store is open and the primary in use.
+pub(super) async fn keep(shared: Arc<Shared>, shard: Arc<Shard>, pool: Pool, seat: usize) {
+    let lanes = match (pool, &shard.strict) {
+        (Pool::Shared, _) => &shard.lanes,
         (Pool::Strict, Some(strict)) => &strict.lanes,
         (Pool::Strict, None) => return,
     };
     let mut lane = lanes.at(seat);
     let mut pause = SHORTEST_PAUSE;
-    while !shared.closed.load(Ordering::Acquire) {
+    while !shared.closed.load(Ordering::Acquire) && !shard.is_retired() {
         if let Some(lane) = lane.take() {
-            let trouble = watch(&shared, lanes, &lane).await;
+            let trouble = watch(&shared, &shard, lanes, &lane).await;
             lanes.retire(&lane);
-            shared.report(trouble);
+            shard.report(trouble);
+            shared.routes.want_map();
             pause = SHORTEST_PAUSE;
         }
-        match shared.establish(seat, false).await {
+        match shared.establish(&shard, seat, false).await {
             Ok(fresh) => {
                 lanes.publish(fresh.clone());
-                if shared.trouble.lock().take().is_some() {
-                    tracing::info!("redis is in use again");
-                }
+                shard.recovered();
                 lane = Some(fresh);
             }
             Err(trouble) => {
-                shared.report(trouble);
+                shard.report(trouble);
+                shared.routes.want_map();
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -62,29 +63,18 @@ pub(super) async fn keep(shared: Arc<Shared>, pool: Pool, seat: usize) {
 }
 
 /// Looks at the server every second, and at once where somebody doubts the connection; returns why it may not be used any more.
-async fn watch(shared: &Shared, lanes: &Lanes, lane: &Lane) -> StoreError {
+async fn watch(shared: &Shared, shard: &Shard, lanes: &Lanes, lane: &Lane) -> StoreError {
     loop {
         // Either way it is time to look: the result only tells which came first.
         let _ = timeout(WATCH, lanes.doubted(lane.seat)).await;
         if !lanes.holds(lane) {
             return StoreError::Unavailable("the connection to redis broke".to_owned());
         }
-        if let Err(trouble) = shared.settle_epoch(&lane.connection, false).await {
+        if let Err(trouble) = shared.settle_epoch(shard, &lane.connection, false).await {
             return trouble;
         }
-        if let Err(trouble) = shared.primary.confirm(lane.address.as_deref()).await {
+        if let Err(trouble) = shard.primary.confirm(lane.address.as_deref()).await {
             return trouble;
-        }
-    }
-}
-
-impl Shared {
-    /// Remembers why a connection can't be used; says so once, not at every try.
-    fn report(&self, trouble: StoreError) {
-        let mut known = self.trouble.lock();
-        if known.as_ref() != Some(&trouble) {
-            tracing::warn!(reason = %trouble, "a connection to redis can't be used");
-            *known = Some(trouble);
         }
     }
 }

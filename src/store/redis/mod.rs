@@ -1,4 +1,4 @@
-//! Claims, families and client records on one Redis or Valkey server, shared by any number of nodes.
+//! Claims, families and client records on one Redis or Valkey server, or on the servers of a cluster, shared by any number of nodes.
 //!
 //! Keys, each behind the configured prefix; none holds a secret, a token or a raw `jti`:
 //!
@@ -11,24 +11,29 @@
 //! | `kb:epoch` | the replay epoch of this server's memory | for ever |
 //! | `kb:mark` | nothing: written behind a write that waits for replicas | a minute |
 //!
+//! In a cluster every operation still has one key. Families, clients and short-lived records are where their names put them; claims are
+//! spread over 256 buckets by their first byte, and a bucket's claims (`rp:{tag}` + 16 bytes) and its epoch record (`kb:epoch:{tag}`)
+//! share a hash tag: see [`names`] and [`epoch`]. Marks are in the slot of the write that they follow (`kb:mark:{tag}`).
+//!
 //! What is *not* promised: a write that the server acknowledged survives what the server's own persistence survives
 //! (`appendfsync everysec`: up to a second is lost with the power). Families heal such a loss by rolling forward and by what each node
 //! [remembers](remembered); claims by the epoch, which moves at every restart and failover. Replicas are never read. With `min_replicas` a write of a family, a client or a
 //! short-lived record is acknowledged only when as many replicas have it: see [`strict`].
 //!
 //! The user of the server needs `~rp:* ~f:* ~c:* ~e:* ~kb:*` (each behind the prefix) and `+get +set +mget +del +setrange +pexpire
-//! +eval +evalsha +script|load +scan +info +time +ping`, and `+wait` for that; without `script|load` scripts are sent in full when first needed.
+//! +eval +evalsha +script|load +scan +info +time +ping`, and `+wait` for that, and in a cluster `+cluster|slots +cluster|nodes +asking`; without `script|load` scripts are sent in full when first needed.
 //!
 //! # The longest time in which an eviction goes unnoticed
 //! A flush is noticed by the next claim; a restart or failover by the next connection. An eviction, which `noeviction` rules out,
 //! can only happen after somebody changed the policy of the running server; the watch asks once a second.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use keybound_proofs::{Entropy, Epoch, UnixTime};
 use parking_lot::{Mutex, RwLock};
 use redis::Value;
@@ -38,12 +43,14 @@ use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::store::{StoreError, StoreHealth};
 pub use dial::{Dial, Network};
-use epoch::Known;
-use keeper::Pool;
-use primary::Primary;
+use epoch::Agreed;
+use names::Names;
+use primary::{Members, Primary};
 use remembered::Remembered;
-use strict::StrictLanes;
-use wire::{Lanes, Request};
+use routes::Routes;
+use send::Way;
+use shard::Shard;
+use wire::Request;
 
 mod clients;
 mod dial;
@@ -53,11 +60,17 @@ mod families;
 mod handshake;
 mod keeper;
 mod ledger;
+mod map;
+mod names;
 mod primary;
 mod remembered;
+mod routes;
 mod scan;
 mod script;
+mod send;
 mod server;
+mod shard;
+mod slot;
 mod strict;
 mod wire;
 
@@ -68,6 +81,9 @@ pub struct RedisOptions {
     pub url: Secret<String>,
     /// The sentinels that name the primary. Default none.
     pub sentinel: Option<SentinelOptions>,
+    /// Members of a cluster, as `redis://[user[:password]@]host[:port]`; the others are found through them, and credentials of the last
+    /// one go for all. Default none: no cluster. Else `url` is not used, and there are no sentinels.
+    pub cluster: Vec<Secret<String>>,
     /// How many replicas must have a write before it is acknowledged; 0, the default, asks for none. Claims are not waited for: what a
     /// failover loses of them the epoch makes good.
     pub min_replicas: u32,
@@ -106,6 +122,7 @@ impl RedisOptions {
         Self {
             url: Secret::new(url.into()),
             sentinel: None,
+            cluster: Vec::new(),
             min_replicas: 0,
             key_prefix: String::new(),
             acceptance_window: Duration::from_secs(60),
@@ -131,26 +148,22 @@ impl RedisOptions {
 /// The store. Make one per process; it keeps its connections by itself until it is closed or dropped.
 pub struct RedisStore {
     shared: Arc<Shared>,
-    keepers: Vec<JoinHandle<()>>,
+    map_keeper: Option<JoinHandle<()>>,
 }
 
 /// What the keepers of the connections and the callers of the store have in common.
 struct Shared {
-    primary: Primary,
+    me: Weak<Shared>,
+    /// Makes connections.
+    dial: Arc<dyn Dial>,
+    routes: Routes,
     options: RedisOptions,
     names: Names,
     clock: Arc<dyn Clock>,
     entropy: Mutex<Box<dyn Entropy + Send>>,
-    lanes: Lanes,
-    /// For writes that wait for replicas, where the configuration asks for that.
-    strict: Option<StrictLanes>,
-    /// What this node wrote lately, where it does not wait for replicas.
+    /// What this node wrote lately.
     remembered: Remembered,
-    /// Why there is no connection, for those who ask.
-    trouble: Mutex<Option<StoreError>>,
-    epoch: RwLock<Option<Known>>,
-    /// Held while the epoch is being agreed on: one look at the server settles it for all who wait.
-    settling: tokio::sync::Mutex<()>,
+    agreed: RwLock<Arc<Agreed>>,
     /// An attempt's number must differ from that of any other attempt on the same key, and need not be secret: it begins at random.
     next_attempt: AtomicU64,
     next_serial: AtomicU64,
@@ -158,7 +171,8 @@ struct Shared {
 }
 
 impl RedisStore {
-    /// Connects, looks at the server, agrees on the replay epoch, and keeps doing so in the background of the calling Tokio runtime.
+    /// Connects, looks at the servers, agrees on the replay epoch, and keeps doing so in the background of the calling Tokio runtime.
+    /// All primaries of a cluster must be there.
     ///
     /// `first_start` states that this service never answered a request before: only then, and only if the database holds no claim
     /// and no family under the prefix, the epoch begins without a past, and no nonce is demanded. Say `true` only where it is
@@ -166,7 +180,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`StoreError::Unfit`] with what to change: address, version (Redis 7.0 or later, Valkey), role, `maxmemory-policy`,
-    /// permissions, clock. [`StoreError::Unavailable`] where the server can't be reached or is still loading.
+    /// permissions, clock. [`StoreError::Unavailable`] where a server can't be reached or is still loading.
     pub async fn connect(
         options: RedisOptions,
         clock: Arc<dyn Clock>,
@@ -188,39 +202,45 @@ impl RedisStore {
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Result<Arc<Self>, StoreError> {
         options.check()?;
-        let primary = Primary::of(&options, dial)?;
-        let strict =
-            (options.min_replicas > 0).then(|| StrictLanes::new(options.min_replicas, options.command_timeout, options.operation_timeout));
+        let members = if options.cluster.is_empty() { None } else { Some(Members::of(&options.cluster)?) };
+        let only = if members.is_none() { Some(Primary::of(&options, &dial)?) } else { None };
+        let names = if members.is_some() { Names::in_cluster(&options.key_prefix) } else { Names::new(&options.key_prefix) };
         let mut start = [0; 8];
         entropy.fill(&mut start);
-        let shared = Arc::new(Shared {
-            primary,
-            strict,
+        let shared = Arc::new_cyclic(|me| Shared {
+            me: Weak::clone(me),
+            dial,
+            routes: Routes::new(members),
+            agreed: RwLock::new(Arc::new(Agreed::new(names.buckets()))),
+            names,
             remembered: Remembered::default(),
-            names: Names::new(&options.key_prefix),
             clock,
             entropy: Mutex::new(entropy),
-            lanes: Lanes::new(options.connections, options.operation_timeout),
             options,
-            trouble: Mutex::new(None),
-            epoch: RwLock::new(None),
-            settling: tokio::sync::Mutex::new(()),
             next_attempt: AtomicU64::new(u64::from_be_bytes(start)),
             next_serial: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
-        for seat in 0..shared.lanes.seats() {
-            let lane = shared.establish(seat, first_start).await?;
-            shared.lanes.publish(lane);
+        match only {
+            Some(primary) => shared.routes.only(Arc::new(Shard::new(shared.routes.next_number(), primary, None, &shared.options))),
+            None => shared.first_map().await?,
         }
-        if let Some(strict) = &shared.strict {
-            strict.lanes.publish(shared.establish(0, false).await?);
+        let shards = shared.routes.shards();
+        for shard in &shards {
+            for seat in 0..shard.lanes.seats() {
+                let lane = shared.establish(shard, seat, first_start).await?;
+                shard.lanes.publish(lane);
+            }
+            if let Some(strict) = &shard.strict {
+                strict.lanes.publish(shared.establish(shard, 0, false).await?);
+            }
         }
-        let shared_seats = (0..shared.lanes.seats()).map(|seat| (Pool::Shared, seat));
-        let strict_seats = shared.strict.iter().flat_map(|strict| (0..strict.lanes.seats()).map(|seat| (Pool::Strict, seat)));
-        let keepers = shared_seats.chain(strict_seats).map(|(pool, seat)| tokio::spawn(keeper::keep(Arc::clone(&shared), pool, seat)));
-        let keepers = keepers.collect();
-        Ok(Arc::new(Self { shared, keepers }))
+        if shared.agreed().epoch().is_none() {
+            return Err(StoreError::Unavailable("redis: slots of the cluster are being moved".to_owned()));
+        }
+        shards.iter().for_each(|shard| shard.keep(&shared));
+        let map_keeper = shared.routes.is_cluster().then(|| tokio::spawn(Arc::clone(&shared).keep_map()));
+        Ok(Arc::new(Self { shared, map_keeper }))
     }
 
     /// Begins a new replay epoch on all nodes: for operators, and where a clock was found to have stepped.
@@ -228,38 +248,48 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] where it is not known to have begun.
     pub async fn move_epoch(&self) -> Result<Epoch, StoreError> {
-        let lane = self.shared.lanes.mine().ok_or_else(|| self.shared.trouble())?;
-        self.shared.move_epoch(&lane.connection).await
+        for shard in self.shared.routes.shards() {
+            self.shared.move_epoch_of(&shard).await?;
+        }
+        self.shared.agreed().epoch().ok_or_else(|| StoreError::Unavailable("redis: slots are being moved".to_owned()))
     }
 }
 
 #[async_trait]
 impl StoreHealth for RedisStore {
     /// Sends `PING` over one of the connections; each of them was found fit within the last second or so. Where writes wait for replicas,
-    /// another one waits for them too.
+    /// another one waits for them too. In a cluster, more than half of the primaries must answer: where one is away the others go on.
     async fn check(&self) -> Result<(), StoreError> {
-        let ping = redis::cmd("PING");
-        self.shared.send(Request::Command(&ping)).await?;
-        match &self.shared.strict {
-            Some(_) => self.shared.send_durably(Request::Command(&ping)).await.map(|_| ()),
-            None => Ok(()),
+        let shards = self.shared.routes.shards();
+        let mut trouble = Vec::new();
+        for outcome in join_all(shards.iter().map(|shard| self.shared.check(shard))).await {
+            trouble.extend(outcome.err());
+        }
+        match trouble.pop() {
+            Some(reason) if (trouble.len() + 1) * 2 >= shards.len() => Err(reason),
+            _ if shards.is_empty() => Err(wire::Fault::NoLane.into_store_error()),
+            _ => Ok(()),
         }
     }
 
     /// Nothing is held back in memory, so there is nothing to write. The epoch stays: the claims are on the server.
     async fn close(&self, _now: UnixTime) -> Result<(), StoreError> {
-        self.shared.closed.store(true, Ordering::Release);
-        self.keepers.iter().for_each(JoinHandle::abort);
-        self.shared.lanes.retire_all();
-        self.shared.strict.iter().for_each(|strict| strict.lanes.retire_all());
-        *self.shared.trouble.lock() = Some(StoreError::Unavailable("the store was closed".to_owned()));
+        self.end();
         Ok(())
+    }
+}
+
+impl RedisStore {
+    fn end(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.map_keeper.iter().for_each(JoinHandle::abort);
+        self.shared.routes.retire_all(&StoreError::Unavailable("the store was closed".to_owned()));
     }
 }
 
 impl Drop for RedisStore {
     fn drop(&mut self) {
-        self.keepers.iter().for_each(JoinHandle::abort);
+        self.end();
     }
 }
 
@@ -270,60 +300,18 @@ impl fmt::Debug for RedisStore {
 }
 
 impl Shared {
-    /// Sends `request`, perhaps twice: see [`Lanes::send`].
-    async fn send(&self, request: Request<'_>) -> Result<wire::Answer, StoreError> {
-        self.lanes.send(request).await.map_err(|fault| self.explain(fault))
+    /// Asks one server, and its replicas where writes wait for them.
+    async fn check(&self, shard: &Arc<Shard>) -> Result<(), StoreError> {
+        let ping = redis::cmd("PING");
+        self.deliver_to(shard, Way::Plain, &Request::Command(&ping)).await?;
+        let Some(slot) = self.routes.some_slot_of(shard).filter(|_| shard.strict.is_some()) else { return Ok(()) };
+        let mark = self.names.mark(slot);
+        self.deliver_to(shard, Way::Durable { mark: &mark }, &Request::Command(&ping)).await.map(|_| ())
     }
 
-    /// The same for a write that must outlive the primary, where the configuration asks for that.
-    async fn send_durably(&self, request: Request<'_>) -> Result<wire::Answer, StoreError> {
-        match &self.strict {
-            None => self.send(request).await,
-            Some(strict) => strict.send(request, &self.names.key(Names::MARK, b"")).await.map_err(|fault| self.explain(fault)),
-        }
-    }
-
-    /// A fault in words; for want of a connection, why there is none.
-    fn explain(&self, fault: wire::Fault) -> StoreError {
-        if fault == wire::Fault::NoLane { self.trouble() } else { fault.into_store_error() }
-    }
-
-    /// Why there is no connection.
-    fn trouble(&self) -> StoreError {
-        self.trouble.lock().clone().unwrap_or_else(|| wire::Fault::NoLane.into_store_error())
-    }
-}
-
-/// The names of the keys.
-#[derive(Clone, Debug)]
-struct Names {
-    prefix: Vec<u8>,
-}
-
-impl Names {
-    const CLAIM: &[u8] = b"rp:";
-    const FAMILY: &[u8] = b"f:";
-    const CLIENT: &[u8] = b"c:";
-    const EPHEMERAL: &[u8] = b"e:";
-    const EPOCH: &[u8] = b"kb:epoch";
-    const MARK: &[u8] = b"kb:mark";
-
-    fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.as_bytes().to_vec() }
-    }
-
-    fn key(&self, kind: &[u8], name: &[u8]) -> Vec<u8> {
-        [&self.prefix, kind, name].concat()
-    }
-
-    /// A `MATCH` pattern for all keys of one kind. The prefix holds no character that means something in a pattern.
-    fn pattern(&self, kind: &[u8]) -> Vec<u8> {
-        self.key(kind, b"*")
-    }
-
-    /// What stands after prefix and kind.
-    fn name_in<'a>(&self, kind: &[u8], key: &'a [u8]) -> Option<&'a [u8]> {
-        key.strip_prefix(self.prefix.as_slice())?.strip_prefix(kind)
+    /// A number that no other attempt of this node has.
+    fn next_attempt(&self) -> u64 {
+        self.next_attempt.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -373,13 +361,17 @@ mod tests {
         }
     }
 
+    fn network() -> Arc<dyn Dial> {
+        Arc::new(Network)
+    }
+
     /// A2: the url may hold a password.
     #[test]
     fn the_url_is_not_printed() {
         let options = RedisOptions::new("redis://user:hunter2@127.0.0.1:6379/0");
         assert!(!format!("{options:?}").contains("hunter2"));
-        assert!(Primary::of(&options, Arc::new(Network)).is_ok());
-        let broken = Primary::of(&RedisOptions::new("postgres://user:hunter2@127.0.0.1"), Arc::new(Network)).err().expect("refused");
+        assert!(Primary::of(&options, &network()).is_ok());
+        let broken = Primary::of(&RedisOptions::new("postgres://user:hunter2@127.0.0.1"), &network()).err().expect("refused");
         assert!(!broken.to_string().contains("hunter2"));
     }
 

@@ -5,48 +5,103 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, RedisResult, Value,
-};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, Value};
 use tokio::sync::Mutex;
 
 use super::dial::Dial;
 use super::wire::{Fault, Refused, Request, ask};
 use super::{RedisOptions, bytes};
+use crate::secret::Secret;
 use crate::store::StoreError;
 
 /// Host and port.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Address(String, u16);
+pub(super) struct Address(pub(super) String, pub(super) u16);
+
+impl Address {
+    /// The same, with the host of `asked` where none is named.
+    pub(super) fn or_host_of(self, asked: Option<&Self>) -> Self {
+        match asked {
+            Some(asked) if self.0.is_empty() => Self(asked.0.clone(), self.1),
+            _ => self,
+        }
+    }
+
+    /// A URL without credentials and database.
+    fn url(&self, tls: bool) -> String {
+        let scheme = if tls { "rediss" } else { "redis" };
+        format!("{scheme}://{}:{}", bracketed(&self.0), self.1)
+    }
+}
 
 /// How to reach the primary now.
 pub(super) struct Found {
-    /// Leads to it.
+    /// Makes connections to it.
     pub(super) client: Client,
     /// Where sentinels say that it is; `None` where nobody watches it.
     pub(super) address: Option<Arc<Address>>,
 }
 
-/// Finds the primary, and makes connections to it.
-pub(super) struct Primary {
-    dial: Arc<dyn Dial>,
-    whereabouts: Whereabouts,
-}
-
-/// Who knows where the primary is.
-enum Whereabouts {
+/// Finds the primary.
+pub(super) enum Primary {
     /// The one server of the configuration.
     Fixed(Client),
     /// Whichever the sentinels name.
     Watched(Sentinels),
+    /// This server of a cluster, for as long as the map of the cluster names it.
+    Member(Client),
+}
+
+/// How to reach the members of a cluster.
+pub(super) struct Members {
+    seeds: Vec<Address>,
+    settings: RedisConnectionInfo,
+    /// Whether they are spoken to over TLS, as the last seed is.
+    tls: bool,
+}
+
+impl Members {
+    /// # Errors
+    /// [`StoreError::Unfit`] for a malformed URL, or one with a database: a cluster has only one.
+    pub(super) fn of(urls: &[Secret<String>]) -> Result<Self, StoreError> {
+        let mut members = Self { seeds: Vec::new(), settings: RedisConnectionInfo::default(), tls: false };
+        for url in urls {
+            let info = connection_info(url.expose())?;
+            members.settings = info.redis_settings().clone();
+            if members.settings.db() != 0 {
+                return Err(StoreError::Unfit("redis: a cluster has one database; leave the number out of `urls`".to_owned()));
+            }
+            let (address, tls) = match info.addr() {
+                ConnectionAddr::Tcp(host, port) => (Address(host.clone(), *port), false),
+                ConnectionAddr::TcpTls { host, port, .. } => (Address(host.clone(), *port), true),
+                _ => return Err(StoreError::Unfit("redis: the members of a cluster are reached over TCP".to_owned())),
+            };
+            members.seeds.push(address);
+            members.tls = tls;
+        }
+        Ok(members)
+    }
+
+    /// The servers that the configuration names.
+    pub(super) fn seeds(&self) -> &[Address] {
+        &self.seeds
+    }
+
+    /// Makes connections to the member at `address`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfit`] where the address is none.
+    pub(super) fn client(&self, address: &Address) -> Result<Client, StoreError> {
+        client(connection_info(&address.url(self.tls))?.set_redis_settings(self.settings.clone()))
+    }
 }
 
 impl Primary {
     /// # Errors
     /// [`StoreError::Unfit`] for a malformed URL.
-    pub(super) fn of(options: &RedisOptions, dial: Arc<dyn Dial>) -> Result<Self, StoreError> {
-        let whereabouts = match &options.sentinel {
-            None => Whereabouts::Fixed(client(connection_info(options.url.expose())?)?),
+    pub(super) fn of(options: &RedisOptions, dial: &Arc<dyn Dial>) -> Result<Self, StoreError> {
+        match &options.sentinel {
+            None => Ok(Self::Fixed(client(connection_info(options.url.expose())?)?)),
             Some(watched) => {
                 let mut sentinels = Vec::new();
                 let (mut settings, mut tls) = (RedisConnectionInfo::default(), false);
@@ -54,24 +109,14 @@ impl Primary {
                     let info = connection_info(url.expose())?;
                     settings = info.redis_settings().clone();
                     tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-                    sentinels.push(Sentinel::new(info, Arc::clone(&dial))?);
+                    sentinels.push(Sentinel::new(info, Arc::clone(dial))?);
                 }
                 if sentinels.is_empty() {
                     return Err(StoreError::Unfit("redis: no sentinel is configured".to_owned()));
                 }
-                let (master, timeout) = (watched.master.clone(), options.connect_timeout);
-                Whereabouts::Watched(Sentinels { sentinels, master, settings, tls, timeout })
+                Ok(Self::Watched(Sentinels { sentinels, master: watched.master.clone(), settings, tls, timeout: options.connect_timeout }))
             }
-        };
-        Ok(Self { dial, whereabouts })
-    }
-
-    /// A connection to what was found.
-    ///
-    /// # Errors
-    /// As [`Dial::dial`].
-    pub(super) async fn connect(&self, found: &Found, config: &AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
-        self.dial.dial(&found.client, config).await
+        }
     }
 
     /// Where to connect to.
@@ -79,13 +124,11 @@ impl Primary {
     /// # Errors
     /// [`StoreError::Unavailable`] where no sentinel answers, or none knows a primary that is up.
     pub(super) async fn find(&self) -> Result<Found, StoreError> {
-        match &self.whereabouts {
-            Whereabouts::Fixed(client) => Ok(Found { client: client.clone(), address: None }),
-            Whereabouts::Watched(sentinels) => {
+        match self {
+            Self::Fixed(client) | Self::Member(client) => Ok(Found { client: client.clone(), address: None }),
+            Self::Watched(sentinels) => {
                 let address = sentinels.agree().await?;
-                let scheme = if sentinels.tls { "rediss" } else { "redis" };
-                let info = format!("{scheme}://{}:{}", bracketed(&address.0), address.1);
-                let info = connection_info(&info)?.set_redis_settings(sentinels.settings.clone());
+                let info = connection_info(&address.url(sentinels.tls))?.set_redis_settings(sentinels.settings.clone());
                 Ok(Found { client: client(info)?, address: Some(Arc::new(address)) })
             }
         }
@@ -97,7 +140,7 @@ impl Primary {
     /// # Errors
     /// [`StoreError::Unavailable`] where the sentinels name another one.
     pub(super) async fn confirm(&self, address: Option<&Address>) -> Result<(), StoreError> {
-        let (Whereabouts::Watched(sentinels), Some(address)) = (&self.whereabouts, address) else { return Ok(()) };
+        let (Self::Watched(sentinels), Some(address)) = (self, address) else { return Ok(()) };
         match sentinels.agree().await {
             Ok(named) if named != *address => Err(unavailable("the sentinels name another primary")),
             Ok(_) | Err(_) => Ok(()),
@@ -106,9 +149,10 @@ impl Primary {
 
     /// What it means that a server says that it is a replica: a mistake of the configuration, or a failover that is under way.
     pub(super) fn replica(&self, refusal: StoreError) -> StoreError {
-        match self.whereabouts {
-            Whereabouts::Fixed(_) => refusal,
-            Whereabouts::Watched(_) => unavailable("the server that the sentinels name does not say yet that it is the primary"),
+        match self {
+            Self::Fixed(_) => refusal,
+            Self::Watched(_) => unavailable("the server that the sentinels name does not say yet that it is the primary"),
+            Self::Member(_) => unavailable("the server that the cluster names does not say that it is a primary"),
         }
     }
 }
@@ -279,6 +323,24 @@ mod tests {
         for url in ["redis://user:hunter2@127.0.0.1:6379/0", "rediss://user:hunter2@127.0.0.1:6379/0"] {
             assert!(connection_info(url).is_ok());
         }
+    }
+
+    #[test]
+    fn the_seeds_of_a_cluster_are_addresses_without_a_database() {
+        let members = |url: &str| Members::of(&[Secret::new(url.to_owned())]);
+        let seeds = members("rediss://user:hunter2@redis-1.example.test:6380").expect("good").seeds;
+        assert_eq!(seeds, [Address("redis-1.example.test".to_owned(), 6380)]);
+        assert!(members("redis://127.0.0.1:6379/0").is_ok());
+        for url in ["redis://user:hunter2@127.0.0.1:6379/1", "unix:///run/redis.sock", "http://127.0.0.1"] {
+            assert!(!members(url).err().expect("refused").to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_redirection_without_a_host_leads_to_the_host_that_was_asked() {
+        let asked = Address("10.0.0.1".to_owned(), 1);
+        assert_eq!(Address(String::new(), 2).or_host_of(Some(&asked)), Address("10.0.0.1".to_owned(), 2));
+        assert_eq!(Address("10.0.0.2".to_owned(), 2).or_host_of(Some(&asked)), Address("10.0.0.2".to_owned(), 2));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What this node wrote of families lately, and puts back after a failover (`durability = "standard"`).
+//! What this node wrote of families lately, and puts back after a failover.
 //!
 //! A replica that is promoted may lack writes that its predecessor acknowledged: a family, a rotation, a revocation. Records of one
 //! family can be joined in any order (`merge.lua`): so each node remembers the records of its own acknowledged writes for a while, and
@@ -18,23 +18,24 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value};
 
 use super::families::{EXPIRY_GRACE, unreadable};
+use super::names::Names;
 use super::script::MERGE;
 use super::server::{Facts, RUN_ID_LEN};
-use super::wire::{Fault, Refused, Request, ask};
-use super::{Names, Shared, odd_answer, ttl_ms};
+use super::shard::Shard;
+use super::wire::{Fault, Refused, Request, ask, ask_each};
+use super::{Shared, odd_answer, ttl_ms};
 use crate::domain::FamilyId;
 use crate::store::StoreError;
 use crate::store::record::Head;
 
-/// The records of the last acknowledged writes, and the memory that is known to hold them.
+/// The records of the last acknowledged writes. Each server is known to hold those whose slots it has, as long as its memory lasts.
 #[derive(Default)]
 pub(super) struct Remembered {
     writes: Mutex<Writes>,
-    /// The server that had all of it last: run id and replication id.
-    held_by: Mutex<Option<ServerMemory>>,
 }
 
-type ServerMemory = [[u8; RUN_ID_LEN]; 2];
+/// What tells the memory of one server: run id and replication id.
+pub(super) type ServerMemory = [[u8; RUN_ID_LEN]; 2];
 
 #[derive(Default)]
 struct Writes {
@@ -84,18 +85,16 @@ impl Writes {
 }
 
 impl Shared {
-    /// Notes the record of a family as an acknowledged write left it.
+    /// Notes the record of a family as an acknowledged write left it; where replicas confirmed the write, too: they need not be those that
+    /// take over. A primary that comes back while another replica is being promoted still has some that follow it.
     pub(super) fn remember(&self, id: FamilyId, record: Vec<u8>) {
-        // Where replicas confirmed the write there is nothing to put back.
-        if self.strict.is_none() {
-            self.remembered.note(id, record, self.clock.now());
-        }
+        self.remembered.note(id, record, self.clock.now());
     }
 
     /// Puts back what this node remembers where the server is not the one that had it, and remembers that this one has it now.
-    pub(super) async fn put_back(&self, connection: &MultiplexedConnection, facts: &Facts) -> Result<(), StoreError> {
+    pub(super) async fn put_back(&self, shard: &Shard, connection: &MultiplexedConnection, facts: &Facts) -> Result<(), StoreError> {
         let memory = [facts.run_id, facts.replication_id];
-        if *self.remembered.held_by.lock() == Some(memory) {
+        if *shard.held_by.lock() == Some(memory) {
             return Ok(());
         }
         let now = self.clock.now();
@@ -106,7 +105,12 @@ impl Shared {
             Err(Fault::Refused(Refused::Denied)) => false,
             Err(fault) => return Err(fault.into_store_error()),
         };
-        for some in self.remembered.all(now).chunks(Remembered::TOGETHER) {
+        let mut all = self.remembered.all(now);
+        all.retain(|(id, _)| {
+            let slot = self.names.slot(&self.names.key(Names::FAMILY, id.as_bytes()));
+            self.routes.owner(slot).is_none_or(|owner| owner.number == shard.number)
+        });
+        for some in all.chunks(Remembered::TOGETHER) {
             let mut commands = Pipeline::with_capacity(some.len());
             for (id, record) in some {
                 let head = Head::of(record)?;
@@ -115,22 +119,24 @@ impl Shared {
                 let (key, args): (_, [&[u8]; 2]) = (self.names.key(Names::FAMILY, id.as_bytes()), [record, left.as_bytes()]);
                 commands.add_command(if known { MERGE.by_digest(&key, &args) } else { MERGE.by_source(&key, &args) });
             }
-            let answers = ask(connection, &Request::Pipeline(&commands)).await.map_err(Fault::into_store_error)?;
-            for answer in answers {
+            for answer in ask_each(connection, &commands).await.map_err(Fault::into_store_error)? {
                 match answer {
-                    Value::Array(parts) => match parts.as_slice() {
+                    // It has left this server, so this server's end can't have cost anything of it.
+                    Err(Refused::Moved(_) | Refused::Ask(_)) => {}
+                    Err(refused) => return Err(Fault::Refused(refused).into_store_error()),
+                    Ok(Value::Array(parts)) => match parts.as_slice() {
                         [Value::Int(0)] => {}
                         [Value::Int(1 | 2)] => put_back += 1,
                         _ => return Err(unreadable()),
                     },
-                    _ => return Err(odd_answer()),
+                    Ok(_) => return Err(odd_answer()),
                 }
             }
         }
         if put_back > 0 {
             tracing::warn!(families = put_back, "redis had lost acknowledged writes of this node; they are put back");
         }
-        *self.remembered.held_by.lock() = Some(memory);
+        *shard.held_by.lock() = Some(memory);
         Ok(())
     }
 }

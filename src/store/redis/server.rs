@@ -30,20 +30,24 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Reads the text of `INFO` and refuses a server that can't keep what is entrusted to it. The policy is judged by
-    /// [`require_noeviction`], because it may have to be asked for separately.
+    /// [`require_noeviction`], because it may have to be asked for separately. `cluster` where it should be a member of one.
     ///
     /// # Errors
     /// [`StoreError::Unfit`] with what to change; [`StoreError::Unavailable`] while it loads its data;
     /// [`StoreError::Unreadable`] where the text lacks what every supported server says.
-    pub(super) fn read(info: &str) -> Result<Self, StoreError> {
+    pub(super) fn read(info: &str, cluster: bool) -> Result<Self, StoreError> {
         require_version(info)?;
         match field(info, "role") {
             Some("master") => {}
             Some(_) => return Err(unfit("it is a replica; configure the address of the primary")),
             None => return Err(lacks("role")),
         }
-        if field(info, "redis_mode") == Some("cluster") || field(info, "cluster_enabled") == Some("1") {
-            return Err(unfit("it runs in cluster mode; configure a standalone server"));
+        let member = field(info, "redis_mode") == Some("cluster") || field(info, "cluster_enabled") == Some("1");
+        if member && !cluster {
+            return Err(unfit("it runs in cluster mode; set `topology = \"cluster\"`, or configure a standalone server"));
+        }
+        if cluster && !member {
+            return Err(unfit("it does not run in cluster mode; set `topology = \"standalone\"`, or configure members of a cluster"));
         }
         if field(info, "loading") == Some("1") {
             return Err(StoreError::Unavailable("redis is still loading its data".to_owned()));
@@ -142,7 +146,7 @@ mod tests {
     }
 
     fn refusal(info: &str) -> String {
-        Facts::read(info).expect_err("refused").to_string()
+        Facts::read(info, false).expect_err("refused").to_string()
     }
 
     #[test]
@@ -152,7 +156,7 @@ mod tests {
             assert!(text.contains(old.split(':').nth(1).unwrap()) && text.contains("7.0 or later, or Valkey"), "{text}");
         }
         for good in ["redis_version:7.0.0", "redis_version:7.0.15", "redis_version:7.4.2", "redis_version:8.0.1", "redis_version:10.0"] {
-            assert!(Facts::read(&info(good, "master", "")).is_ok(), "{good}");
+            assert!(Facts::read(&info(good, "master", ""), false).is_ok(), "{good}");
         }
     }
 
@@ -163,14 +167,14 @@ mod tests {
             "redis_version:7.2.4\r\nserver_name:valkey",
             "redis_version:7.2.4\r\nvalkey_version:7.2.5",
         ] {
-            assert!(Facts::read(&info(good, "master", "")).is_ok(), "{good}");
+            assert!(Facts::read(&info(good, "master", ""), false).is_ok(), "{good}");
         }
     }
 
     #[test]
     fn a_version_that_is_no_number_is_refused() {
         for odd in ["redis_version:", "redis_version:unstable", "redis_version:7", "os:Linux"] {
-            assert!(matches!(Facts::read(&info(odd, "master", "")), Err(StoreError::Unreadable(_))), "{odd}");
+            assert!(matches!(Facts::read(&info(odd, "master", ""), false), Err(StoreError::Unreadable(_))), "{odd}");
         }
     }
 
@@ -179,8 +183,11 @@ mod tests {
         let good = "redis_version:7.0.15\r\nredis_mode:standalone";
         assert!(refusal(&info(good, "slave", "")).contains("address of the primary"));
         assert!(refusal(&info("redis_version:7.0.15\r\nredis_mode:cluster", "master", "")).contains("cluster mode"));
-        assert!(matches!(Facts::read(&info(good, "master", "loading:1")), Err(StoreError::Unavailable(_))));
-        let facts = Facts::read(&info(good, "master", "loading:0\r\nmaxmemory_policy:noeviction")).unwrap();
+        assert!(matches!(Facts::read(&info(good, "master", "loading:1"), false), Err(StoreError::Unavailable(_))));
+        let member = info("redis_version:7.0.15\r\nredis_mode:cluster", "master", "");
+        assert!(Facts::read(&member, true).is_ok());
+        assert!(Facts::read(&info(good, "master", ""), true).expect_err("refused").to_string().contains("cluster mode"));
+        let facts = Facts::read(&info(good, "master", "loading:0\r\nmaxmemory_policy:noeviction"), false).unwrap();
         assert_eq!(facts.evicted_keys, 3);
         assert_eq!(facts.run_id, RUN_ID.as_bytes());
         assert_eq!(facts.policy.as_deref(), Some("noeviction"));

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::timeout;
 
-use super::wire::{Answer, Fault, Lane, Lanes, Refused, Request};
+use super::wire::{Fault, Lane, Lanes, Missed, Refused, Request};
 
 /// The connections for such writes.
 pub(super) struct StrictLanes {
@@ -21,7 +20,6 @@ pub(super) struct StrictLanes {
     min_replicas: u32,
     /// How long replicas may take.
     wait: Duration,
-    whole_operation: Duration,
 }
 
 impl StrictLanes {
@@ -29,33 +27,34 @@ impl StrictLanes {
     const SEATS: usize = 16;
 
     /// No connection is made yet.
-    pub(super) fn new(min_replicas: u32, command_timeout: Duration, whole_operation: Duration) -> Self {
+    pub(super) fn new(min_replicas: u32, command_timeout: Duration) -> Self {
         Self {
-            lanes: Lanes::new(Self::SEATS, whole_operation),
+            lanes: Lanes::new(Self::SEATS),
             turns: (0..Self::SEATS).map(|_| Mutex::new(())).collect(),
             next: AtomicUsize::new(0),
             min_replicas,
             // The answer must still be there before the connection counts as lost.
             wait: command_timeout.mul_f64(0.8),
-            whole_operation,
         }
     }
 
-    /// Sends `request` and waits until enough replicas have what it wrote; once more where its outcome is unknown.
+    /// Sends `request`, once, and waits until enough replicas have what it wrote; `asking` as with [`Lanes::send_over`]. `mark` is in
+    /// the slot of the request's key. A second try, after the outcome of the first was unknown, waits for a connection.
     ///
     /// # Errors
     /// [`Fault::Unconfirmed`] where too few replicas had it in time: it is carried out on the primary, and may be repeated.
-    pub(super) async fn send(&self, request: Request<'_>, mark: &[u8]) -> Result<Answer, Fault> {
-        let work = async {
-            let (turn, lane) = self.turn().await?;
-            match self.send_over(&lane, &request, mark).await {
-                Err(Fault::Lost) => drop(turn),
-                done => return Ok(Answer { values: vec![done?], again: false, lane }),
-            }
-            let (_turn, lane) = self.turn_later().await?;
-            Ok(Answer { values: vec![self.send_over(&lane, &request, mark).await?], again: true, lane })
-        };
-        timeout(self.whole_operation, work).await.unwrap_or(Err(Fault::Lost))
+    pub(super) async fn send_once(
+        &self,
+        request: &Request<'_>,
+        asking: bool,
+        second: bool,
+        mark: &[u8],
+    ) -> Result<(Vec<Value>, Lane), Missed> {
+        let (_turn, lane) = if second { self.turn_later().await? } else { self.turn().await? };
+        match self.send_over(&lane, request, asking, mark).await {
+            Ok(value) => Ok((vec![value], lane)),
+            Err(fault) => Err(Missed { fault, lane: Some(lane) }),
+        }
     }
 
     /// A connection that nobody uses, or the turn on one that is used.
@@ -81,31 +80,38 @@ impl StrictLanes {
         self.turn().await
     }
 
-    async fn send_over(&self, lane: &Lane, request: &Request<'_>, mark: &[u8]) -> Result<Value, Fault> {
+    async fn send_over(&self, lane: &Lane, request: &Request<'_>, asking: bool, mark: &[u8]) -> Result<Value, Fault> {
         let by_digest = match request {
             Request::Command(cmd) => (*cmd).clone(),
             Request::Script { script, key, args } => script.by_digest(key, args),
             // Nothing that is sent here is more than one command.
             Request::Pipeline(_) => return Err(Fault::Refused(Refused::Other)),
         };
-        match self.exchange(lane, by_digest, mark).await {
+        match self.exchange(lane, by_digest, asking, mark).await {
             Err(Fault::Refused(Refused::NoScript)) => match request {
-                Request::Script { script, key, args } => self.exchange(lane, script.by_source(key, args), mark).await,
+                Request::Script { script, key, args } => self.exchange(lane, script.by_source(key, args), asking, mark).await,
                 _ => Err(Fault::Refused(Refused::NoScript)),
             },
             done => done,
         }
     }
 
-    async fn exchange(&self, lane: &Lane, cmd: redis::Cmd, mark: &[u8]) -> Result<Value, Fault> {
-        let mut commands = Pipeline::with_capacity(3);
-        commands.add_command(cmd);
-        commands.cmd("SET").arg(mark).arg("1").arg("PX").arg(60_000);
+    async fn exchange(&self, lane: &Lane, cmd: redis::Cmd, asking: bool, mark: &[u8]) -> Result<Value, Fault> {
+        let mut commands = Pipeline::with_capacity(5);
+        let mut marking = redis::cmd("SET");
+        marking.arg(mark).arg("1").arg("PX").arg(60_000);
+        for cmd in [cmd, marking] {
+            if asking {
+                commands.cmd("ASKING");
+            }
+            commands.add_command(cmd);
+        }
         commands.cmd("WAIT").arg(self.min_replicas).arg(u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX));
-        let answers = self.lanes.send_over(lane, &Request::Pipeline(&commands)).await?;
-        let [answer, _marked, replicas]: [Value; 3] = answers.try_into().map_err(|_| Fault::Lost)?;
+        let mut answers = self.lanes.send_over(lane, &Request::Pipeline(&commands), false).await?;
+        let replicas = answers.pop();
+        let answer = answers.into_iter().nth(usize::from(asking)).ok_or(Fault::Lost)?;
         match replicas {
-            Value::Int(count) if count >= i64::from(self.min_replicas) => Ok(answer),
+            Some(Value::Int(count)) if count >= i64::from(self.min_replicas) => Ok(answer),
             _ => Err(Fault::Unconfirmed),
         }
     }

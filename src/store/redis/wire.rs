@@ -6,12 +6,10 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, ServerErrorKind, Value};
+use redis::{Cmd, Pipeline, Value};
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
 
 use super::primary::Address;
 use super::script::Script;
@@ -29,20 +27,23 @@ pub(super) struct Lane {
     pub(super) address: Option<Arc<Address>>,
 }
 
-/// What is sent. Everything that is sent may be sent twice: see [`Lanes::send`].
+/// What is sent. Everything that is sent may be sent twice: see [`super::send`].
 pub(super) enum Request<'a> {
     Command(&'a Cmd),
     Pipeline(&'a Pipeline),
     Script { script: &'static Script, key: &'a [u8], args: &'a [&'a [u8]] },
 }
 
-/// The answers, one for each command.
-pub(super) struct Answer {
-    pub(super) values: Vec<Value>,
-    /// The request was sent a second time after the outcome of the first was unknown: the first may have been carried out.
-    pub(super) again: bool,
-    /// Where it came from.
-    pub(super) lane: Lane,
+/// A try that brought no answer, and the connection that it was made on, if it came to that.
+pub(super) struct Missed {
+    pub(super) fault: Fault,
+    pub(super) lane: Option<Lane>,
+}
+
+impl From<Fault> for Missed {
+    fn from(fault: Fault) -> Self {
+        Self { fault, lane: None }
+    }
 }
 
 /// Why there is no answer.
@@ -63,10 +64,26 @@ pub(super) enum Fault {
 pub(super) enum Refused {
     /// `OOM`: `maxmemory` is reached.
     OutOfMemory,
-    /// `READONLY` and its like: it is not, or not any more, the primary.
+    /// `READONLY`: it is not, or not any more, the primary.
     NotPrimary,
-    /// `LOADING`, `BUSY`, `TRYAGAIN`, `MISCONF`, `NOREPLICAS`: it can't at the moment.
-    NotNow(&'static str),
+    /// `MASTERDOWN`: it is a replica that has lost its primary.
+    MasterDown,
+    /// `LOADING`: it is reading its data.
+    Loading,
+    /// `BUSY`, `UNKILLABLE`: a script keeps it busy.
+    Busy,
+    /// `MISCONF`: it can't write to its disk, and refuses writes.
+    DiskTrouble,
+    /// `NOREPLICAS`: it has fewer replicas than it wants, and refuses writes.
+    TooFewReplicas,
+    /// `MOVED`: another server of the cluster has the slot.
+    Moved(Address),
+    /// `ASK`: the slot is moving, and the key, if there is one, is at the other server already.
+    Ask(Address),
+    /// `TRYAGAIN`: the slot is moving, and the keys of the command are on both servers.
+    TryAgain,
+    /// `CLUSTERDOWN`: the cluster does not serve the slot.
+    ClusterDown,
     /// `NOPERM`, `NOAUTH`: the user may not.
     Denied,
     /// `WRONGTYPE`: a key of ours holds something else.
@@ -77,18 +94,17 @@ pub(super) enum Refused {
     Other,
 }
 
-/// All connections of a store.
+/// All connections of one kind to one server.
 pub(super) struct Lanes {
     table: watch::Sender<Vec<Option<Lane>>>,
     doubts: Vec<Notify>,
-    whole_operation: Duration,
 }
 
 impl Lanes {
     /// `seats` connections, none of them made yet.
-    pub(super) fn new(seats: usize, whole_operation: Duration) -> Self {
+    pub(super) fn new(seats: usize) -> Self {
         let doubts = (0..seats).map(|_| Notify::new()).collect();
-        Self { table: watch::Sender::new(vec![None; seats]), doubts, whole_operation }
+        Self { table: watch::Sender::new(vec![None; seats]), doubts }
     }
 
     /// How many connections there should be.
@@ -155,40 +171,38 @@ impl Lanes {
         let _there = table.wait_for(|table| table.iter().any(Option::is_some)).await.is_ok();
     }
 
+    /// Has the connection on `seat` looked at.
+    pub(super) fn doubt(&self, seat: usize) {
+        self.doubts[seat].notify_one();
+    }
+
     /// Waits until somebody doubts the connection on `seat`.
     pub(super) async fn doubted(&self, seat: usize) {
         self.doubts[seat].notified().await;
     }
 
-    /// Sends `request`; where its outcome is unknown, sends it once more over another connection or a new one.
-    ///
-    /// So a request must be one that can be carried out twice. In all, this takes no longer than the time allowed for a whole
-    /// operation; without any connection it fails at once.
-    pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, Fault> {
-        let work = async {
-            let lane = self.mine().ok_or(Fault::NoLane)?;
-            match self.send_over(&lane, &request).await {
-                Err(Fault::Lost) => {}
-                done => return Ok(Answer { values: done?, again: false, lane }),
-            }
-            let lane = self.another(&lane).await?;
-            Ok(Answer { values: self.send_over(&lane, &request).await?, again: true, lane })
+    /// Sends `request` over a connection, once: the calling thread's; after a try that was lost on `after`, another one, and where
+    /// there is none the first new one.
+    pub(super) async fn send_once(&self, request: &Request<'_>, asking: bool, after: Option<&Lane>) -> Result<(Vec<Value>, Lane), Missed> {
+        let lane = match after {
+            None => self.mine().ok_or(Fault::NoLane)?,
+            Some(lane) => self.another(lane).await?,
         };
-        timeout(self.whole_operation, work).await.unwrap_or(Err(Fault::Lost))
+        match self.send_over(&lane, request, asking).await {
+            Ok(values) => Ok((values, lane)),
+            Err(fault) => Err(Missed { fault, lane: Some(lane) }),
+        }
     }
 
-    /// Sends `request` over `lane`, once.
-    pub(super) async fn send_over(&self, lane: &Lane, request: &Request<'_>) -> Result<Vec<Value>, Fault> {
-        let outcome = exchange(&lane.connection, request).await;
+    /// Sends `request` over `lane`, once; `asking` where a server of a cluster is asked for a slot that is only moving to it.
+    pub(super) async fn send_over(&self, lane: &Lane, request: &Request<'_>, asking: bool) -> Result<Vec<Value>, Fault> {
+        let outcome = exchange(&lane.connection, request, asking).await;
         match &outcome {
-            Err(Trouble::Broken) | Err(Trouble::Refused(Refused::NotPrimary)) => self.retire(lane),
+            Err(Trouble::Broken) | Err(Trouble::Refused(Refused::NotPrimary | Refused::MasterDown)) => self.retire(lane),
             Err(Trouble::Late) => self.doubts[lane.seat].notify_one(),
             Ok(_) | Err(Trouble::Refused(_)) => {}
         }
-        outcome.map_err(|trouble| match trouble {
-            Trouble::Broken | Trouble::Late => Fault::Lost,
-            Trouble::Refused(refused) => Fault::Refused(refused),
-        })
+        outcome.map_err(Trouble::into_fault)
     }
 
     /// A connection other than `lane`: one that is there, `lane` itself where it is the only one and still up, or the first new one.
@@ -211,32 +225,47 @@ enum Trouble {
 
 /// Sends `request` over `connection` outside of the table: for the handshake.
 pub(super) async fn ask(connection: &MultiplexedConnection, request: &Request<'_>) -> Result<Vec<Value>, Fault> {
-    exchange(connection, request).await.map_err(|trouble| match trouble {
-        Trouble::Broken | Trouble::Late => Fault::Lost,
-        Trouble::Refused(refused) => Fault::Refused(refused),
-    })
+    exchange(connection, request, false).await.map_err(Trouble::into_fault)
 }
 
-async fn exchange(connection: &MultiplexedConnection, request: &Request<'_>) -> Result<Vec<Value>, Trouble> {
-    let mut connection = connection.clone();
+/// The same for commands of which the server may refuse some.
+pub(super) async fn ask_each(connection: &MultiplexedConnection, pipeline: &Pipeline) -> Result<Vec<Result<Value, Refused>>, Fault> {
+    if pipeline.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values = together(connection, pipeline).await.map_err(Trouble::into_fault)?;
+    let each = |value| match value {
+        Value::ServerError(error) => Err(Refused::of(&error)),
+        value => Ok(value),
+    };
+    Ok(values.into_iter().map(each).collect())
+}
+
+async fn exchange(connection: &MultiplexedConnection, request: &Request<'_>, asking: bool) -> Result<Vec<Value>, Trouble> {
     match request {
-        Request::Command(cmd) => one(connection.send_packed_command(cmd).await),
-        Request::Pipeline(pipeline) => {
-            let values = connection.send_packed_commands(pipeline, 0, pipeline.len()).await.map_err(Trouble::of)?;
-            if values.len() != pipeline.len() {
-                return Err(Trouble::Broken);
-            }
-            values.into_iter().map(accepted).collect()
-        }
-        Request::Script { script, key, args } => match one(connection.send_packed_command(&script.by_digest(key, args)).await) {
-            Err(Trouble::Refused(Refused::NoScript)) => one(connection.send_packed_command(&script.by_source(key, args)).await),
-            done => done,
+        Request::Command(cmd) => Ok(vec![single(connection, cmd, asking).await?]),
+        Request::Pipeline(pipeline) => together(connection, pipeline).await?.into_iter().map(accepted).collect(),
+        Request::Script { script, key, args } => match single(connection, &script.by_digest(key, args), asking).await {
+            Err(Trouble::Refused(Refused::NoScript)) => Ok(vec![single(connection, &script.by_source(key, args), asking).await?]),
+            done => Ok(vec![done?]),
         },
     }
 }
 
-fn one(answer: redis::RedisResult<Value>) -> Result<Vec<Value>, Trouble> {
-    Ok(vec![accepted(answer.map_err(Trouble::of)?)?])
+async fn single(connection: &MultiplexedConnection, cmd: &Cmd, asking: bool) -> Result<Value, Trouble> {
+    if !asking {
+        return accepted(connection.clone().send_packed_command(cmd).await.map_err(Trouble::of)?);
+    }
+    let mut both = Pipeline::with_capacity(2);
+    both.cmd("ASKING");
+    both.add_command(cmd.clone());
+    accepted(together(connection, &both).await?.pop().ok_or(Trouble::Broken)?)
+}
+
+/// The answers to all commands, refusals among them.
+async fn together(connection: &MultiplexedConnection, pipeline: &Pipeline) -> Result<Vec<Value>, Trouble> {
+    let values = connection.clone().send_packed_commands(pipeline, 0, pipeline.len()).await.map_err(Trouble::of)?;
+    if values.len() == pipeline.len() { Ok(values) } else { Err(Trouble::Broken) }
 }
 
 fn accepted(value: Value) -> Result<Value, Trouble> {
@@ -251,28 +280,41 @@ impl Trouble {
     fn of(error: redis::RedisError) -> Self {
         if error.is_timeout() { Self::Late } else { Self::Broken }
     }
+
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::Broken | Self::Late => Fault::Lost,
+            Self::Refused(refused) => Fault::Refused(refused),
+        }
+    }
 }
 
 impl Refused {
     fn of(error: &redis::ServerError) -> Self {
-        match error.kind() {
-            Some(ServerErrorKind::NoScript) => return Self::NoScript,
-            Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => return Self::NotPrimary,
-            Some(ServerErrorKind::NoPerm) => return Self::Denied,
-            Some(ServerErrorKind::BusyLoading) => return Self::NotNow("it is loading its data"),
-            _ => {}
-        }
         match error.code() {
             "OOM" => Self::OutOfMemory,
-            "NOAUTH" | "WRONGPASS" => Self::Denied,
+            "READONLY" => Self::NotPrimary,
+            "MASTERDOWN" => Self::MasterDown,
+            "LOADING" => Self::Loading,
+            "BUSY" | "UNKILLABLE" => Self::Busy,
+            "MISCONF" => Self::DiskTrouble,
+            "NOREPLICAS" => Self::TooFewReplicas,
+            "MOVED" => place(error.details()).map_or(Self::Other, Self::Moved),
+            "ASK" => place(error.details()).map_or(Self::Other, Self::Ask),
+            "TRYAGAIN" => Self::TryAgain,
+            "CLUSTERDOWN" => Self::ClusterDown,
+            "NOPERM" | "NOAUTH" | "WRONGPASS" => Self::Denied,
             "WRONGTYPE" => Self::WrongType,
-            "BUSY" => Self::NotNow("it is busy with a script"),
-            "MISCONF" => Self::NotNow("it can't write its snapshot and refuses writes"),
-            "NOREPLICAS" => Self::NotNow("it has too few replicas and refuses writes"),
-            "TRYAGAIN" | "CLUSTERDOWN" | "UNKILLABLE" => Self::NotNow("it asks to try again"),
+            "NOSCRIPT" => Self::NoScript,
             _ => Self::Other,
         }
     }
+}
+
+/// Where a redirection leads: `SLOT HOST:PORT`. The host may be empty: the one that was asked.
+fn place(details: Option<&str>) -> Option<Address> {
+    let (host, port) = details?.split_once(' ')?.1.rsplit_once(':')?;
+    Some(Address(host.to_owned(), port.parse().ok()?))
 }
 
 impl Fault {
@@ -292,7 +334,14 @@ impl Refused {
         match self {
             Self::OutOfMemory => unavailable("redis has reached its maxmemory and refuses writes"),
             Self::NotPrimary => unavailable("redis is not the primary any more"),
-            Self::NotNow(why) => StoreError::Unavailable(format!("redis: {why}")),
+            Self::MasterDown => unavailable("redis is a replica that has lost its primary"),
+            Self::Loading => unavailable("redis: it is loading its data"),
+            Self::Busy => unavailable("redis: it is busy with a script"),
+            Self::DiskTrouble => unavailable("redis: it can't write its snapshot and refuses writes"),
+            Self::TooFewReplicas => unavailable("redis: it has too few replicas and refuses writes"),
+            Self::Moved(_) | Self::Ask(_) => unavailable("redis: its cluster does not say where the key is"),
+            Self::TryAgain => unavailable("redis: it asks to try again"),
+            Self::ClusterDown => unavailable("redis: its cluster does not serve this key"),
             Self::Denied => {
                 StoreError::Unfit("redis: this user may not do what the store needs; see the documentation for the ACL".to_owned())
             }
@@ -320,4 +369,57 @@ fn thread_number() -> usize {
             number
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refusal(line: &str) -> Refused {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("a value");
+        let Value::ServerError(error) = value else { panic!("no error: {value:?}") };
+        Refused::of(&error)
+    }
+
+    /// SEC-08: every refusal of a server is known by what it means.
+    #[tokio::test]
+    async fn every_refusal_has_a_type() {
+        let there = |host: &str| Address(host.to_owned(), 6381);
+        for (line, refused) in [
+            ("OOM command not allowed when used memory > 'maxmemory'.", Refused::OutOfMemory),
+            ("READONLY You can't write against a read only replica.", Refused::NotPrimary),
+            ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", Refused::MasterDown),
+            ("LOADING Redis is loading the dataset in memory", Refused::Loading),
+            ("BUSY Redis is busy running a script.", Refused::Busy),
+            ("UNKILLABLE Sorry the script already executed write commands.", Refused::Busy),
+            ("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", Refused::DiskTrouble),
+            ("NOREPLICAS Not enough good replicas to write.", Refused::TooFewReplicas),
+            ("MOVED 3999 127.0.0.1:6381", Refused::Moved(there("127.0.0.1"))),
+            ("MOVED 3999 ::1:6381", Refused::Moved(there("::1"))),
+            ("MOVED 3999 :6381", Refused::Moved(there(""))),
+            ("ASK 3999 redis-2.example.test:6381", Refused::Ask(there("redis-2.example.test"))),
+            ("ASK 3999", Refused::Other),
+            ("MOVED 3999 host:port", Refused::Other),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Refused::TryAgain),
+            ("CLUSTERDOWN The cluster is down", Refused::ClusterDown),
+            ("NOPERM this user has no permissions", Refused::Denied),
+            ("NOAUTH Authentication required.", Refused::Denied),
+            ("WRONGPASS invalid username-password pair", Refused::Denied),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", Refused::WrongType),
+            ("NOSCRIPT No matching script. Please use EVAL.", Refused::NoScript),
+            ("ERR something else", Refused::Other),
+        ] {
+            assert_eq!(refusal(line).await, refused, "{line}");
+        }
+    }
+
+    /// SEC-08, A2: none of them is a success, and none repeats the server's words.
+    #[test]
+    fn no_refusal_says_where_a_key_is() {
+        let there = Address("10.9.8.7".to_owned(), 6381);
+        for refused in [Refused::Moved(there.clone()), Refused::Ask(there), Refused::TryAgain, Refused::ClusterDown, Refused::Loading] {
+            let said = Fault::Refused(refused).into_store_error();
+            assert!(matches!(&said, StoreError::Unavailable(why) if !why.contains("10.9.8.7")), "{said:?}");
+        }
+    }
 }

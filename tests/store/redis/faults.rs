@@ -257,3 +257,69 @@ async fn connections_that_break_are_made_anew() {
         assert_eq!(claim(&store, 100 + round).await, Ok(ClaimAnswer::Seen), "R1, round {round}");
     }
 }
+
+/// SEC-08, R4: whatever a server says instead of doing it is an error, never a success, and the same request works when it does it again.
+#[tokio::test]
+async fn every_refusal_of_a_server_is_an_error_and_passes() {
+    let server = RedisServer::start(&[]).await;
+    let relay = Relay::to(server.port()).await;
+    let store = connect(through(&relay)).await.unwrap();
+    store.create(&sample::family(1)).await.unwrap();
+    for (round, (line, claimed)) in [
+        ("OOM command not allowed when used memory > 'maxmemory'.", LedgerError::AtCapacity),
+        ("READONLY You can't write against a read only replica.", LedgerError::Unavailable),
+        ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", LedgerError::Unavailable),
+        ("LOADING Redis is loading the dataset in memory", LedgerError::Unavailable),
+        ("BUSY Redis is busy running a script.", LedgerError::Unavailable),
+        ("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", LedgerError::Unavailable),
+        ("NOREPLICAS Not enough good replicas to write.", LedgerError::Unavailable),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", LedgerError::Unavailable),
+        ("CLUSTERDOWN The cluster is down", LedgerError::Unavailable),
+        ("MOVED 3999 127.0.0.1:1", LedgerError::Unavailable),
+        ("ASK 3999 127.0.0.1:1", LedgerError::Unavailable),
+        ("NOPERM this user has no permissions", LedgerError::Unavailable),
+        ("ERR something else", LedgerError::Unavailable),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (number, generation) = (round as u64, u32::try_from(round).unwrap());
+        let _ = until(async || claim(&store, 1000 + number).await, Result::is_ok).await;
+        let watch = Stopwatch::start();
+        relay.answer("rp:", format!("-{line}\r\n-{line}\r\n"));
+        assert_eq!(claim(&store, number).await, Err(claimed), "{line}");
+        let _ = until(async || claim(&store, 2000 + number).await, Result::is_ok).await;
+        assert_eq!(claim(&store, number).await, Ok(ClaimAnswer::First), "{line}");
+        relay.answer("EVALSHA", format!("-{line}\r\n"));
+        assert!(store.advance(&sample::advance(1, generation)).await.is_err(), "{line}");
+        let _ = until(async || claim(&store, 3000 + number).await, Result::is_ok).await;
+        assert!(matches!(store.advance(&sample::advance(1, generation)).await, Ok(Advanced::Rotated(_))), "{line}");
+        assert!(watch.elapsed() < Duration::from_secs(5), "{line}: {:?}", watch.elapsed());
+    }
+    // `NOSCRIPT` alone is no refusal: the script is sent in full.
+    relay.answer("EVALSHA", "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+    assert!(matches!(store.advance(&sample::advance(1, 13)).await, Ok(Advanced::Rotated(_))));
+}
+
+/// SEC-08: the same refusals as a real server makes them.
+#[tokio::test]
+async fn a_server_that_is_busy_or_misses_its_replicas_is_unavailable_until_it_is_not() {
+    let server = RedisServer::start(&["--busy-reply-threshold", "10"]).await;
+    let store = node(&server).await;
+    store.create(&sample::family(1)).await.unwrap();
+    server.config_set("min-replicas-to-write", "1").await;
+    assert_eq!(claim(&store, 1).await, Err(LedgerError::Unavailable));
+    assert!(matches!(store.advance(&sample::advance(1, 0)).await, Err(StoreError::Unavailable(why)) if why.contains("too few replicas")));
+    server.config_set("min-replicas-to-write", "0").await;
+    assert_eq!(claim(&store, 1).await, Ok(ClaimAnswer::First));
+
+    let endless = server.command(&["EVAL", "while true do end", "0"]);
+    let refused = async {
+        let answer = until(async || store.advance(&sample::advance(1, 0)).await, Result::is_err).await;
+        server.command(&["SCRIPT", "KILL"]).await.expect("a script to end");
+        answer
+    };
+    let (ended, refused) = tokio::join!(endless, refused);
+    assert!(ended.is_err() && matches!(&refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    let _ = until(async || store.advance(&sample::advance(1, 0)).await, Result::is_ok).await;
+}

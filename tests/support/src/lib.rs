@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod authorization;
+pub mod cluster;
 pub mod fleet;
 pub mod flow;
 pub mod host;

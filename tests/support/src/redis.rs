@@ -9,6 +9,8 @@ use std::time::Duration;
 use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisResult, Value};
 use tempfile::TempDir;
 
+use crate::relay::Relay;
+
 /// A redis-server of its own on a free loopback port, with a temporary folder for its data. It ends when this is dropped.
 ///
 /// It keeps nothing on disk unless an option says so: `--appendonly yes --appendfsync always` makes it durable.
@@ -18,6 +20,7 @@ pub struct RedisServer {
     port: u16,
     options: Vec<String>,
     child: Mutex<Option<Child>>,
+    relay: Option<Relay>,
 }
 
 impl RedisServer {
@@ -32,6 +35,7 @@ impl RedisServer {
                 port: free_port(),
                 options: options.iter().map(|&option| option.to_owned()).collect(),
                 child: Mutex::new(None),
+                relay: None,
             };
             // Another process may have taken the port since.
             if server.launch().await {
@@ -39,6 +43,37 @@ impl RedisServer {
             }
         }
         panic!("redis-server does not start");
+    }
+
+    /// The same behind a relay, through which it has others reach it: clients, replicas, sentinels.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn start_relayed(options: &[&str]) -> Self {
+        let relay = Relay::to(0).await;
+        let face = relay.port().to_string();
+        let mut own = options.to_vec();
+        own.extend(["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", &face]);
+        if options.contains(&"--cluster-enabled") {
+            own.extend(["--cluster-announce-port", &face]);
+        }
+        let mut server = Self::start(&own).await;
+        relay.lead_to(server.port);
+        server.relay = Some(relay);
+        server
+    }
+
+    /// The relay in front of it.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn relay(&self) -> &Relay {
+        self.relay.as_ref().expect("it was started behind a relay")
+    }
+
+    /// The port at which others know it: that of the relay, where there is one.
+    pub fn face(&self) -> u16 {
+        self.relay.as_ref().map_or(self.port, Relay::port)
     }
 
     /// `redis://127.0.0.1:PORT`.
@@ -130,6 +165,17 @@ impl RedisServer {
         }
     }
 
+    /// Stops the process where it stands (`true`), or lets it go on: it keeps its connections and answers nothing meanwhile.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn freeze(&self, frozen: bool) {
+        let child = self.child.lock().expect("nobody panics while holding the process");
+        let pid = child.as_ref().expect("the server runs").id().to_string();
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill is on the PATH").success());
+    }
+
     /// Makes the server forget everything.
     ///
     /// # Panics
@@ -166,6 +212,21 @@ impl RedisServer {
         let text = String::from_utf8_lossy(&text).into_owned();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
         value.unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    /// Waits until this replica has everything that `primary` has.
+    ///
+    /// # Panics
+    /// Where that takes longer than 20 s.
+    pub async fn until_replicated_from(&self, primary: &Self) {
+        for _ in 0..1000 {
+            let wanted = primary.info("master_repl_offset").await;
+            if self.info_or("slave_repl_offset", "").await == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the replica does not catch up");
     }
 
     /// Whether the process was ended and not started again.

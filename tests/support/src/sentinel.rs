@@ -31,14 +31,26 @@ impl WatchedRedis {
     /// # Panics
     /// Where that does not come about.
     pub async fn start(replicas: usize) -> Self {
+        Self::start_servers(replicas, async |options| RedisServer::start(options).await).await
+    }
+
+    /// The same with a relay in front of each server, through which everybody reaches it.
+    ///
+    /// # Panics
+    /// Where that does not come about.
+    pub async fn start_relayed(replicas: usize) -> Self {
+        Self::start_servers(replicas, async |options| RedisServer::start_relayed(options).await).await
+    }
+
+    async fn start_servers(replicas: usize, start: impl AsyncFn(&[&str]) -> RedisServer) -> Self {
         let options = ["--appendonly", "yes", "--appendfsync", "no", "--repl-diskless-sync-delay", "0", "--repl-timeout", "5"];
-        let primary = RedisServer::start(&options).await;
-        let port = primary.port().to_string();
+        let primary = start(&options).await;
+        let port = primary.face().to_string();
         let mut servers = vec![primary];
         for _ in 0..replicas {
             let mut own = options.to_vec();
             own.extend(["--replicaof", "127.0.0.1", &port]);
-            servers.push(RedisServer::start(&own).await);
+            servers.push(start(&own).await);
         }
         let mut watched = Self { servers, sentinels: Vec::new() };
         for _ in 0..3 {
@@ -64,7 +76,7 @@ impl WatchedRedis {
     /// Where they name none of these.
     pub fn primary(&self) -> &RedisServer {
         let port = self.named_port().expect("the sentinels name a primary");
-        self.servers.iter().find(|server| server.port() == port).unwrap_or_else(|| panic!("no server has port {port}"))
+        self.servers.iter().find(|server| server.face() == port).unwrap_or_else(|| panic!("no server has port {port}"))
     }
 
     /// Ends the primary with SIGKILL and waits until the sentinels name another one, which says that it is one.
@@ -74,7 +86,7 @@ impl WatchedRedis {
     pub async fn fail_over(&self) {
         let before = self.primary();
         before.kill();
-        self.until_moved_from(before.port()).await;
+        self.until_moved_from(before.face()).await;
     }
 
     /// Waits until the sentinels name another primary than the one on this port, and it says that it is one.

@@ -441,6 +441,18 @@ impl Service {
     /// # Panics
     /// Where the grant is refused.
     pub async fn session_with(&self, client: &str, key: Key, extra: Value) -> Session {
+        let session = self.try_session_with(client, key, extra).await;
+        session.unwrap_or_else(|answer| panic!("{answer}\n{}", self.log()))
+    }
+
+    /// The same where a refusal is expected.
+    ///
+    /// # Errors
+    /// The refusal.
+    ///
+    /// # Panics
+    /// Where the answer to a success is no grant.
+    pub async fn try_session_with(&self, client: &str, key: Key, extra: Value) -> Result<Session, Box<Response>> {
         let client = Client::known(client);
         let mut body = json!({"client_id": client.id, "sub": "alice", "scope": "accounts openid payments"});
         if client.is_public() {
@@ -450,10 +462,12 @@ impl Service {
             body[name] = value.clone();
         }
         let answer = self.manage("POST", "/admin/grants", Some(body)).await;
-        assert_eq!(answer.status, 201, "{answer}\n{}", self.log());
+        if answer.status != 201 {
+            return Err(Box::new(answer));
+        }
         let grant = answer.json();
         let text = |name: &str| grant[name].as_str().unwrap_or_else(|| panic!("no {name} in {grant}")).to_owned();
-        Session { client, key, issuer: self.issuer().to_owned(), refresh_token: text("refresh_token"), grant_id: text("grant_id") }
+        Ok(Session { client, key, issuer: self.issuer().to_owned(), refresh_token: text("refresh_token"), grant_id: text("grant_id") })
     }
 
     /// Ends a grant and waits for the acknowledgement.
