@@ -46,7 +46,11 @@ pub(super) async fn keep(shared: Arc<Shared>, shard: Arc<Shard>, pool: Pool, sea
             shared.routes.want_map();
             pause = SHORTEST_PAUSE;
         }
-        match shared.establish(&shard, seat, false).await {
+        let fresh = match shared.establish(&shard, seat, false).await {
+            Ok(fresh) => shared.confirm(&shard).await.map(|()| fresh),
+            Err(trouble) => Err(trouble),
+        };
+        match fresh {
             Ok(fresh) => {
                 lanes.publish(fresh.clone());
                 shard.recovered();

@@ -183,6 +183,21 @@ impl Shared {
         }
     }
 
+    /// Reads the map before a connection is used that was made after trouble: a server that stood still for a while still takes itself for
+    /// what it was.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the others know better.
+    pub(super) async fn confirm(&self, shard: &Shard) -> Result<(), StoreError> {
+        if let Some(cluster) = &self.routes.cluster {
+            self.refresh(cluster).await;
+            if shard.is_retired() {
+                return Err(StoreError::Unavailable("redis: the server has no slots any more".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
     /// What a server means that says that `slot` is at `address`: the server there, once this node uses it.
     pub(super) async fn moved(&self, slot: u16, address: Address) -> Option<Arc<Shard>> {
         let cluster = self.routes.cluster.as_ref()?;
