@@ -152,4 +152,11 @@ mod tests {
         assert!(FetchUrl::parse(&sized(2048)).is_ok());
         assert_eq!(FetchUrl::parse(&sized(2049)), Err(MalformedFetchUrl::TooLong));
     }
+
+    #[test]
+    fn a_query_and_the_text_of_a_url_are_told() {
+        let url = |text: &str| FetchUrl::parse(text).unwrap();
+        assert!(url("https://client.example/x?y=1").has_query() && !url("https://client.example/x").has_query());
+        assert_eq!(format!("{:?}", url("https://client.example")), "FetchUrl(https://client.example/)");
+    }
 }

@@ -92,3 +92,16 @@ impl From<Scope> for String {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a scope is up to 64 tokens of visible ASCII without quotes and backslashes, separated by single spaces")]
 pub struct MalformedScope;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// REF-05: what is asked for may be all that was granted, or less.
+    #[test]
+    fn a_scope_is_within_another_where_it_names_nothing_else() {
+        let scope = |text: &str| Scope::parse(text).unwrap();
+        assert!(scope("a b").is_subset(&scope("b a")) && scope("a").is_subset(&scope("a b")) && scope("").is_subset(&scope("a")));
+        assert!(!scope("a c").is_subset(&scope("a b")) && !scope("a").is_subset(&scope("")));
+    }
+}

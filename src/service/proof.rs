@@ -1,9 +1,11 @@
 //! The proof that came with a request: checked first, spent last.
 
 use std::future::Future;
+use std::time::Duration;
 
 use keybound_proofs::{
-    Ath, ClaimAnswer, Expected, FreshProof, LedgerError, ProofError, SpendError, TargetUri, UnixTime, UnverifiedProof, VerifiedProof,
+    Ath, ClaimAnswer, Expected, FreshProof, LedgerError, ProofError, ProofPolicy, SpendError, TargetUri, UnixTime, UnverifiedProof,
+    VerifiedProof,
 };
 
 use crate::service::caller::Caller;
@@ -113,9 +115,12 @@ impl AuthorizationServer {
     /// # Errors
     /// [`TokenError::Replayed`], [`TokenError::NonceNeeded`] where the epoch moved meanwhile, [`TokenError::Unavailable`].
     pub(crate) async fn spend(&self, proof: VerifiedProof, now: UnixTime) -> Result<FreshProof, TokenError> {
-        let jkt = *proof.jkt();
+        let (jkt, remembered) = (*proof.jkt(), proof.claim().ttl);
         match proof.spend(&*self.ledger, now).await {
-            Ok(fresh) => Ok(fresh),
+            Ok(fresh) => {
+                self.in_time(remembered, &self.proof_policy, now)?;
+                Ok(fresh)
+            }
             Err(SpendError::Replayed) => {
                 self.events.record(Event::replay(&jkt), now);
                 Err(TokenError::Replayed)
@@ -138,10 +143,20 @@ impl AuthorizationServer {
     async fn spend_assertion(&self, caller: &Caller, now: UnixTime) -> Result<(), TokenError> {
         let Some(claim) = caller.assertion_claim() else { return Ok(()) };
         match self.assertions.claim(&claim, now).await {
-            Ok(ClaimAnswer::First) => Ok(()),
+            Ok(ClaimAnswer::First) => Ok(self.in_time(claim.ttl, &self.proof_policy, now)?),
             Ok(ClaimAnswer::Seen) => Err(TokenError::AssertionReplayed),
             Err(error) => Err(self.ledger_trouble(error, now)),
         }
+    }
+
+    /// Refuses the answer of a ledger where the claim may have reached it too late: a machine that stood still between judging what was
+    /// presented and claiming it would take it for unused, once the ledger has forgotten another use. `remembered` is the lifetime of the
+    /// claim, `now` when it was judged.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] where what was presented would be refused by now.
+    pub(crate) fn in_time(&self, remembered: Duration, policy: &ProofPolicy, now: UnixTime) -> Result<(), LedgerError> {
+        if still_good(remembered, policy, self.clock.now().since(now)) { Ok(()) } else { Err(LedgerError::Unavailable) }
     }
 
     fn ledger_trouble(&self, error: LedgerError, now: UnixTime) -> TokenError {
@@ -152,5 +167,29 @@ impl AuthorizationServer {
             },
             LedgerError::Unavailable | LedgerError::AtCapacity => error.into(),
         }
+    }
+}
+
+/// Whether what a claim remembers for `remembered` is good `elapsed` after it was judged: a claim outlives it by the spread of the clocks and
+/// a second.
+fn still_good(remembered: Duration, policy: &ProofPolicy, elapsed: Duration) -> bool {
+    elapsed <= remembered.saturating_sub(policy.clock_spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R1: found by docs/model (`BUG_STALL_GOES_UNNOTICED`).
+    #[test]
+    fn the_answer_of_a_ledger_counts_until_the_proof_is_dead_and_not_a_millisecond_longer() {
+        let policy = ProofPolicy::default();
+        let ms = Duration::from_millis;
+        for (remembered, elapsed, good) in
+            [(6_000, 0, true), (6_000, 1_000, true), (6_000, 1_001, false), (66_000, 61_000, true), (66_000, 61_001, false)]
+        {
+            assert_eq!(still_good(ms(remembered), &policy, ms(elapsed)), good, "{remembered} {elapsed}");
+        }
+        assert!(!still_good(Duration::ZERO, &policy, ms(1)));
     }
 }

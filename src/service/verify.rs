@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keybound_proofs::{
-    Ath, ClaimAnswer, Expected, Jkt, LedgerError, NonceRole, NonceRule, ProofError, SpendError, TargetUri, UnixTime, UnverifiedProof,
-    VerifiedProof,
+    Ath, ClaimAnswer, Expected, Jkt, LedgerError, NonceRole, NonceRule, ProofError, ProofPolicy, SpendError, TargetUri, UnixTime,
+    UnverifiedProof, VerifiedProof,
 };
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
@@ -200,7 +200,7 @@ impl AuthorizationServer {
         self.check_scope(guarded, claims, call.scope)?;
 
         let renew_nonce = proof.renew_nonce();
-        let (alive, unused) = tokio::join!(self.is_alive(&verified, now), self.is_unused(proof, call.replay, now));
+        let (alive, unused) = tokio::join!(self.is_alive(&verified, now), self.is_unused(proof, call.replay, &guarded.proof_policy, now));
         // What is certain comes before what is not.
         match (alive, unused) {
             (Err(Denial::Ended), _) => return Err(Denial::Ended),
@@ -300,9 +300,15 @@ impl AuthorizationServer {
         }
     }
 
-    async fn is_unused(&self, proof: VerifiedProof, replay: Replay, now: UnixTime) -> Result<(), Denial> {
+    async fn is_unused(&self, proof: VerifiedProof, replay: Replay, policy: &ProofPolicy, now: UnixTime) -> Result<(), Denial> {
         let answer = match replay {
-            Replay::Consume => proof.spend(&*self.ledger, now).await.map(drop),
+            Replay::Consume => {
+                let remembered = proof.claim().ttl;
+                match proof.spend(&*self.ledger, now).await {
+                    Ok(_) => self.in_time(remembered, policy, now).map_err(SpendError::from),
+                    Err(error) => Err(error),
+                }
+            }
             Replay::Check => match self.ledger.recall(proof.claim(), now).await {
                 Ok(ClaimAnswer::First) => Ok(()),
                 Ok(ClaimAnswer::Seen) => Err(SpendError::Replayed),

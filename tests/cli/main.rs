@@ -6,5 +6,6 @@ mod demo;
 mod documents;
 mod proof;
 mod retries;
+mod scaling;
 mod service;
 mod support;

@@ -164,3 +164,15 @@ fn a_far_off_iat_never_gives_a_claim_without_a_lifetime() {
             .is_err()
     );
 }
+
+/// A2: logs and assertions print keys of the ledger; what they print names none.
+#[test]
+fn a_replay_key_prints_two_bytes_of_itself_and_no_more() {
+    let key = ReplayKey::from_bytes([0xab; ReplayKey::LEN]);
+    assert_eq!(format!("{key:?}"), "ReplayKey(abab\u{2026})");
+}
+
+#[test]
+fn a_realm_is_the_issuer_that_it_was_made_of() {
+    assert_eq!(Realm::new("https://as.example.com").as_str(), "https://as.example.com");
+}

@@ -157,3 +157,32 @@ fn claims_of_a_request_object_may_have_their_json_form() {
         assert_eq!(refused.code, RefusalCode::InvalidRequestObject, "{bad}");
     }
 }
+
+/// The codes are what clients branch on: RFC 6749 section 4.1.2.1, RFC 8707, RFC 9396, RFC 9101, OpenID Connect Core section 3.1.2.6.
+#[test]
+fn every_code_is_spelled_as_its_specification_has_it() {
+    for (code, text) in [
+        (RefusalCode::InvalidRequest, "invalid_request"),
+        (RefusalCode::UnauthorizedClient, "unauthorized_client"),
+        (RefusalCode::UnsupportedResponseType, "unsupported_response_type"),
+        (RefusalCode::InvalidScope, "invalid_scope"),
+        (RefusalCode::InvalidTarget, "invalid_target"),
+        (RefusalCode::InvalidAuthorizationDetails, "invalid_authorization_details"),
+        (RefusalCode::InvalidRequestUri, "invalid_request_uri"),
+        (RefusalCode::InvalidRequestObject, "invalid_request_object"),
+        (RefusalCode::LoginRequired, "login_required"),
+        (RefusalCode::AccessDenied, "access_denied"),
+        (RefusalCode::ServerError, "server_error"),
+    ] {
+        assert_eq!((code.as_str(), code.to_string()), (text, text.to_owned()));
+    }
+}
+
+/// A2: what a request asks for is not for logs.
+#[test]
+fn parameters_print_who_asks_and_nothing_else() {
+    let one = |name: &str| Some(format!("secret-{name}"));
+    let printed = format!("{:?}", RequestParameters::read(one, vec!["secret-resource".to_owned()]));
+    assert!(printed.contains("secret-client_id"));
+    assert_eq!(printed.matches("secret-").count(), 1, "{printed}");
+}

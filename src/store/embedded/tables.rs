@@ -241,3 +241,20 @@ pub(super) fn storage_error(error: &redb::Error) -> StoreError {
         error => StoreError::Unavailable(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an operator must change is told from what may pass by itself, and from a file that is damaged.
+    #[test]
+    fn every_failure_of_the_file_says_what_it_means() {
+        assert!(matches!(storage_error(&redb::Error::DatabaseAlreadyOpen), StoreError::Unfit(_)));
+        assert!(matches!(storage_error(&redb::Error::UpgradeRequired(1)), StoreError::Unfit(_)));
+        assert!(matches!(storage_error(&redb::Error::Corrupted("page".to_owned())), StoreError::Unreadable(_)));
+        let full = redb::Error::Io(std::io::ErrorKind::StorageFull.into());
+        assert!(matches!(Fault::from(full).into(), StoreError::Unavailable(_)));
+        let record = StoreError::Unreadable("a record".to_owned());
+        assert_eq!(StoreError::from(Fault::from(record.clone())), record);
+    }
+}

@@ -281,3 +281,27 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 const SWEEP_STEP: usize = 128;
 /// How long a family is kept after it is over: a clock that is wrong for a while must not cost anybody a session for good.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R4: after a failure of the disk that may have lost what was written, nothing is written any more; after one that can pass, it is.
+    #[test]
+    fn a_full_disk_may_be_cured_and_a_broken_one_may_not() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge, io::ErrorKind::Interrupted] {
+            assert!(is_curable(&kind.into()), "{kind}");
+        }
+        for kind in [io::ErrorKind::Other, io::ErrorKind::PermissionDenied, io::ErrorKind::UnexpectedEof] {
+            assert!(!is_curable(&kind.into()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_nobody_can_read_counts_as_damage_where_the_file_itself_is_judged() {
+        let damaged = Fault::from(StoreError::Unreadable("a record".to_owned())).into_storage();
+        assert!(matches!(damaged, redb::Error::Corrupted(_)));
+        let full = Fault::from(redb::Error::Io(io::ErrorKind::StorageFull.into())).into_storage();
+        assert!(matches!(full, redb::Error::Io(_)));
+    }
+}

@@ -26,7 +26,7 @@ use super::wire::{Fault, Refused, Request, ask, ask_each};
 use super::{Shared, odd_answer, ttl_ms};
 use crate::domain::FamilyId;
 use crate::store::StoreError;
-use crate::store::record::Head;
+use crate::store::record::{self, Head};
 
 /// The records of the last acknowledged writes. Each server is known to hold those whose slots it has, as long as its memory lasts.
 #[derive(Default)]
@@ -55,6 +55,10 @@ impl Remembered {
     fn note(&self, id: FamilyId, record: Vec<u8>, now: UnixTime) {
         let mut writes = self.writes.lock();
         writes.order.push_back((now, id));
+        let record = match writes.latest.remove(&id) {
+            Some((_, known)) => joined(known, record),
+            None => record,
+        };
         writes.latest.insert(id, (now, record));
         writes.forget(now);
     }
@@ -68,6 +72,25 @@ impl Remembered {
         };
         writes.order.iter().filter_map(newest).collect()
     }
+}
+
+/// What two answers tell of one family: the later of the two records, revoked if either is, as `merge.lua` has it. Answers that come over
+/// several connections may come in another order than the writes were made in.
+fn joined(known: Vec<u8>, new: Vec<u8>) -> Vec<u8> {
+    let revoked = [&known, &new].into_iter().filter_map(|record| record.get(record::AT_STATE).copied()).filter(|state| *state != 0).min();
+    let mut later = if age(&known) > age(&new) { known } else { new };
+    if let (Some(revoked), Some(state)) = (revoked, later.get_mut(record::AT_STATE)) {
+        *state = revoked;
+    }
+    later
+}
+
+/// What tells the later of two records: generation, last rotation, idle expiry, and the mark of a late repetition.
+fn age(record: &[u8]) -> Option<(u32, i64, i64, u8)> {
+    let instant = |at: usize| Some(i64::from_be_bytes(record.get(at..at + 8)?.try_into().ok()?));
+    let generation = u32::from_be_bytes(record.get(record::AT_GENERATION..record::AT_GENERATION + 4)?.try_into().ok()?);
+    let late = *record.get(record::AT_CLONE_FLAG)?;
+    Some((generation, instant(record::AT_LAST_ROTATION)?, instant(record::AT_IDLE_EXPIRY)?, late))
 }
 
 impl Writes {
@@ -144,6 +167,8 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Family, FamilyState, Generation, RevokeReason};
+    use crate::store::conformance::sample::family;
 
     fn at(seconds: i64) -> UnixTime {
         UnixTime::from_millis(1_800_000_000_000 + seconds * 1000)
@@ -162,6 +187,29 @@ mod tests {
         remembered.note(id(2), vec![2], at(1));
         remembered.note(id(1), vec![3], at(2));
         assert_eq!(remembered.all(at(3)), vec![(id(2), vec![2]), (id(1), vec![3])]);
+    }
+
+    /// G6: found by docs/model (`BUG_LATE_ANSWER_OVERWRITES_REVOCATION`).
+    #[test]
+    fn a_revocation_is_remembered_although_the_answer_to_an_earlier_rotation_comes_later() {
+        let remembered = Remembered::default();
+        let rotated = Family { generation: Generation(4), ..family(1) };
+        let revoked = Family { state: FamilyState::Revoked(RevokeReason::Requested), ..rotated.clone() };
+        let newer = Family { generation: Generation(5), ..family(1) };
+        for (first, second, generation, state) in [
+            (&revoked, &rotated, 4, revoked.state),
+            (&rotated, &revoked, 4, revoked.state),
+            (&revoked, &newer, 5, revoked.state),
+            (&newer, &rotated, 5, FamilyState::Live),
+            (&rotated, &newer, 5, FamilyState::Live),
+        ] {
+            remembered.note(rotated.id, record::encode(first), at(0));
+            remembered.note(rotated.id, record::encode(second), at(1));
+            let all = remembered.all(at(2));
+            let kept = record::decode(all[0].0, &all[0].1).unwrap();
+            assert_eq!((all.len(), kept.generation, kept.state), (1, Generation(generation), state));
+            assert!(remembered.all(at(200)).is_empty());
+        }
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::store::StoreError;
 /// The oldest Redis that can record a claim in one step: `SET` takes `NX` and `GET` together since 7.0.
 const OLDEST: (u32, u32) = (7, 0);
 
-/// A node whose clock differs from the server's by more than this is not used: the epoch's begin would be told wrongly.
-pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+/// A node whose clock differs from the server's by more than this is not used: the epoch's begin would be told wrongly, and two nodes
+/// would be further apart than the ledger allows for (`clock_spread`, 5 s).
+pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_millis(2500);
 
 /// Length of a run id and of a replication id, in hexadecimal characters.
 pub(super) const RUN_ID_LEN: usize = 40;
@@ -85,9 +86,9 @@ pub(super) fn clock_lead(server: UnixTime, asked: UnixTime, answered: UnixTime) 
     let apart = asked.since(server).max(server.since(answered));
     if apart > CLOCK_TOLERANCE {
         return Err(unfit(&format!(
-            "its clock and this machine's are {} s apart, more than {} s; synchronise both (NTP)",
-            apart.as_secs(),
-            CLOCK_TOLERANCE.as_secs()
+            "its clock and this machine's are {:.1} s apart, more than {:.1} s; synchronise both (NTP)",
+            apart.as_secs_f64(),
+            CLOCK_TOLERANCE.as_secs_f64()
         )));
     }
     Ok(answered.as_millis().saturating_sub(server.as_millis()))
@@ -204,9 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn clocks_five_seconds_apart_are_taken_and_a_millisecond_more_is_refused() {
+    fn clocks_two_and_a_half_seconds_apart_are_taken_and_a_millisecond_more_is_refused() {
         let server = UnixTime::from_secs(1_700_000_000);
-        for (node_ms, fit) in [(5000, true), (5001, false), (-5000, true), (-5001, false), (0, true)] {
+        for (node_ms, fit) in [(2500, true), (2501, false), (-2500, true), (-2501, false), (0, true)] {
             let node = UnixTime::from_millis(server.as_millis() + node_ms);
             assert_eq!(clock_lead(server, node, node).ok(), fit.then_some(node_ms), "{node_ms}");
         }
@@ -217,7 +218,7 @@ mod tests {
         let server = UnixTime::from_secs(1_700_000_000);
         let at = |ms: i64| UnixTime::from_millis(server.as_millis() + ms);
         assert_eq!(clock_lead(server, at(-9000), at(9000)), Ok(9000));
-        assert!(clock_lead(server, at(5001), at(9000)).is_err());
-        assert!(clock_lead(server, at(-9000), at(-5001)).is_err());
+        assert!(clock_lead(server, at(2501), at(9000)).is_err());
+        assert!(clock_lead(server, at(-9000), at(-2501)).is_err());
     }
 }
