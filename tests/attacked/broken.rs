@@ -93,6 +93,7 @@ const FAULTS: &[(&str, &str, Need)] = &[
     ("pushed-key-forgotten", "COD-005", Need::Nothing),
     ("pushed-for-anyone", "COD-048", Need::Nothing),
     ("pushed-twice", "COD-047", Need::Nothing),
+    ("pushed-race", "COD-050", Need::Nothing),
     ("key-disagreement-taken", "COD-014", Need::Nothing),
     ("audience-unchecked", "CLI-001", Need::Nothing),
     ("audience-list", "CLI-003", Need::Nothing),

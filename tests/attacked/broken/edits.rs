@@ -309,7 +309,12 @@ pub(super) const EDITS: &[Edit] = &[
         "|| used_by.is_some() || request.client_id != *client_id {",
         r#"|| (used_by.is_some() && !crate::broken("pushed-twice")) || (request.client_id != *client_id && !crate::broken("pushed-for-anyone")) {"#,
     ),
-    edit(PAR, "return Ok(used_by == interaction);", r#"return Ok(used_by == interaction || crate::broken("pushed-twice"));"#),
+    edit(PAR, "await? == Swapped::Done)", r#"await? == Swapped::Done || crate::broken("pushed-race"))"#),
+    edit(
+        PAR,
+        "return Ok(used_by == interaction);",
+        r#"return Ok(used_by == interaction || crate::broken("pushed-twice") || crate::broken("pushed-race"));"#,
+    ),
     edit(
         PAR,
         "(Some(named), Some(proved)) if named != proved => {",
