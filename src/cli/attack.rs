@@ -98,6 +98,9 @@ pub(super) struct Attack {
     /// How far ahead the server lets the iat of a proof lie, in seconds.
     #[arg(long, value_name = "SECONDS", help_heading = "The server", default_value_t = 10, value_parser = clap::value_parser!(i64).range(0..=3600))]
     skew_s: i64,
+    /// How long the server accepts a nonce at most, in seconds; for --slow.
+    #[arg(long, value_name = "SECONDS", help_heading = "The server", value_parser = clap::value_parser!(u32).range(1..=86400))]
+    nonce_life_s: Option<u32>,
     /// Trust anchors beside the public ones, in PEM.
     #[arg(long, value_name = "FILE", help_heading = "The server")]
     ca_file: Option<PathBuf>,
@@ -232,6 +235,7 @@ impl Attack {
             restart: self.restart_command.clone().map(Restart::command),
             window_s: self.window_s,
             skew_s: self.skew_s,
+            nonce_life_s: self.nonce_life_s,
             ca_file: self.ca_file.clone(),
             timeout: Duration::from_secs(10),
             own_server: self.i_own_this_server,

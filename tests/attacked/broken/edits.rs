@@ -31,12 +31,25 @@ const CODE: &str = "src/service/code.rs";
 const PAR: &str = "src/service/par.rs";
 const ACCESS: &str = "src/service/access.rs";
 const ASSERTION: &str = "src/service/client_assertion.rs";
+const TOKEN: &str = "src/service/verify_token.rs";
+const GATEWAY: &str = "src/service/verify.rs";
 
 /// All of them; they are in one build together.
 pub(super) const EDITS: &[Edit] = &[
     // The header and the key of a proof.
     edit(PROOF, r#"if typ != "dpop+jwt" {"#, r#"if typ != "dpop+jwt" && !crate::broken("typ-ignored") {"#),
     edit(PROOF, "if crit.is_some() || b64.is_some() {", r#"if (crit.is_some() || b64.is_some()) && !crate::broken("crit-ignored") {"#),
+    edit(
+        PROOF,
+        "let alg = Alg::from_name(&alg).filter(",
+        r#"let known = if crate::broken("none-taken") && alg == "none" { Some(Alg::Es256) } else { Alg::from_name(&alg) };
+    let alg = known.filter("#,
+    ),
+    edit(
+        "proofs/src/jose/compact.rs",
+        "|| second_dot + 1 == token.len() {",
+        r#"|| (second_dot + 1 == token.len() && !crate::broken("none-taken")) {"#,
+    ),
     edit(
         "proofs/src/jwk.rs",
         "if private.iter().any(Option::is_some) {",
@@ -51,7 +64,8 @@ pub(super) const EDITS: &[Edit] = &[
         PROOF,
         "backend.verify(self.alg, &self.jwk, &self.token[self.signed], &self.signature).map_err(|_| ProofError::BadSignature)?;",
         r#"let genuine = backend.verify(self.alg, &self.jwk, &self.token[self.signed.clone()], &self.signature);
-        if genuine.is_err() && !crate::broken("signature-unchecked") {
+        let unsigned = crate::broken("none-taken") && self.signature.is_empty();
+        if genuine.is_err() && !unsigned && !crate::broken("signature-unchecked") {
             return Err(ProofError::BadSignature);
         }"#,
     ),
@@ -59,7 +73,8 @@ pub(super) const EDITS: &[Edit] = &[
     edit(
         PROOF,
         "if self.claims.htm != expected.method {",
-        r#"if self.claims.htm != expected.method && !crate::broken("method-unchecked") {"#,
+        r#"let but_for_the_case = crate::broken("method-case-ignored") && self.claims.htm.eq_ignore_ascii_case(expected.method);
+        if self.claims.htm != expected.method && !but_for_the_case && !crate::broken("method-unchecked") {"#,
     ),
     edit(
         PROOF,
@@ -69,6 +84,15 @@ pub(super) const EDITS: &[Edit] = &[
             && !prefix
             && !TargetUri::is_any_of(expected.targets, &self.claims.htu).map_err(|_| ProofError::HtuMalformed)?
         {"#,
+    ),
+    edit(
+        "proofs/src/target_uri.rs",
+        "Ok(targets.contains(&htu))",
+        r#"let same = |part: fn(&str) -> Option<&str>| targets.iter().any(|target| part(&target.0) == part(&htu.0));
+        Ok(targets.contains(&htu)
+            || crate::broken("uri-host-ignored") && same(|uri| uri.splitn(4, '/').nth(3))
+            || crate::broken("uri-scheme-ignored") && same(|uri| uri.split("://").nth(1))
+            || crate::broken("uri-slash-ignored") && same(|uri| Some(uri.trim_end_matches('/'))))"#,
     ),
     edit(PROOF, "if now > last {", r#"if now > last && !crate::broken("old-taken") {"#),
     edit(PROOF, "if claims.iat > now.plus(max_ahead) {", r#"if claims.iat > now.plus(max_ahead) && !crate::broken("future-taken") {"#),
@@ -95,12 +119,40 @@ pub(super) const EDITS: &[Edit] = &[
         r#"b"nonce-v1".as_slice(), role.label(),"#,
         r#"b"nonce-v1".as_slice(), if crate::broken("nonce-of-any-role") { b"any".as_slice() } else { role.label() },"#,
     ),
+    edit(
+        "proofs/src/nonce.rs",
+        "if step != current && step.checked_add(1) != Some(current) {",
+        r#"if step != current && step.checked_add(1) != Some(current) && !crate::broken("nonce-for-ever") {"#,
+    ),
+    edit(
+        "proofs/src/nonce.rs",
+        "&step, epoch.as_bytes(),",
+        r#"&step, if crate::broken("nonce-of-any-epoch") { b"any".as_slice() } else { &epoch.as_bytes()[..] },"#,
+    ),
     // The ledger.
+    edit(
+        PROOF,
+        "if !policy.algs.intersection(backend.algs()).contains(self.alg) {",
+        r#"if crate::broken("spent-before-checks") {
+            static USED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+            let name = format!("{} {}", self.jwk.thumbprint(), self.claims.jti);
+            let mut used = USED.lock().map_err(|_| ProofError::BadSignature)?;
+            if used.contains(&name) {
+                return Err(ProofError::BadSignature);
+            }
+            used.push(name);
+        }
+        if !policy.algs.intersection(backend.algs()).contains(self.alg) {"#,
+    ),
     edit(
         "proofs/src/ledger.rs",
         r#"Self::digest(b"v1", &[realm.0.as_bytes(), jkt.as_bytes(), jti.as_bytes()])"#,
         r#"if crate::broken("jti-without-key") {
             return Self::digest(b"v1", &[realm.0.as_bytes(), jti.as_bytes()]);
+        }
+        if crate::broken("ledger-per-node") {
+            let node = std::process::id().to_be_bytes();
+            return Self::digest(b"v1", &[realm.0.as_bytes(), jkt.as_bytes(), jti.as_bytes(), &node]);
         }
         Self::digest(b"v1", &[realm.0.as_bytes(), jkt.as_bytes(), jti.as_bytes()])"#,
     ),
@@ -217,6 +269,18 @@ pub(super) const EDITS: &[Edit] = &[
     edit(CODE, "if kept.record.used_for.is_some() {", r#"if kept.record.used_for.is_some() && !crate::broken("code-twice") {"#),
     edit(
         CODE,
+        "kept.record.used_for.as_deref().and_then(",
+        r#"kept.record.used_for.as_deref().filter(|_| !crate::broken("code-reuse-ends-nothing")).and_then("#,
+    ),
+    edit(CODE, "if code.client_id != *client.id()", r#"if (code.client_id != *client.id() && !crate::broken("code-for-anyone"))"#),
+    edit(
+        "src/domain/redirect_uri.rs",
+        "(Some(one), Some(other)) => one == other,",
+        r#"(Some(one), Some(other)) if crate::broken("redirect-uri-prefix") => one.0 == other.0 && other.1.starts_with(one.1),
+        (Some(one), Some(other)) => one == other,"#,
+    ),
+    edit(
+        CODE,
         "let redirect_uri_fits = match request.redirect_uri {",
         r#"let redirect_uri_fits = crate::broken("redirect-uri-uncompared") || match request.redirect_uri {"#,
     ),
@@ -243,9 +307,27 @@ pub(super) const EDITS: &[Edit] = &[
     edit(
         PAR,
         "|| used_by.is_some() || request.client_id != *client_id {",
-        r#"|| used_by.is_some() || (request.client_id != *client_id && !crate::broken("pushed-for-anyone")) {"#,
+        r#"|| (used_by.is_some() && !crate::broken("pushed-twice")) || (request.client_id != *client_id && !crate::broken("pushed-for-anyone")) {"#,
+    ),
+    edit(PAR, "await? == Swapped::Done)", r#"await? == Swapped::Done || crate::broken("pushed-race"))"#),
+    edit(
+        PAR,
+        "return Ok(used_by == interaction);",
+        r#"return Ok(used_by == interaction || crate::broken("pushed-twice") || crate::broken("pushed-race"));"#,
+    ),
+    edit(
+        PAR,
+        "(Some(named), Some(proved)) if named != proved => {",
+        r#"(Some(named), Some(proved)) if named != proved && !crate::broken("key-disagreement-taken") => {"#,
     ),
     // Client assertions.
+    edit(ASSERTION, "if !candidates.iter().any(", r#"if !crate::broken("assertion-of-any-key") && !candidates.iter().any("#),
+    edit(
+        ASSERTION,
+        "            (Some(value), _) => good(value),",
+        r#"            (Some(Value::Array(list)), _) if crate::broken("audience-list") => list.iter().any(good),
+            (Some(value), _) => good(value),"#,
+    ),
     edit(
         ASSERTION,
         "if accepted { Ok(()) } else { Err(AssertionError::Audience) }",
@@ -276,9 +358,51 @@ pub(super) const EDITS: &[Edit] = &[
             (None, TokenBinding::Key(_)) => return Err(AccessError::BoundTokenAsBearer),"#,
     ),
     edit(
-        "src/service/verify_token.rs",
+        ACCESS,
+        "        [..] => return Err(AccessError::Malformed { scheme: None }),",
+        r#"        [first, ..] if crate::broken("first-authorization-only") => *first,
+        [..] => return Err(AccessError::Malformed { scheme: None }),"#,
+    ),
+    edit(
+        TOKEN,
+        "self.keys.verify(alg, kid, jws.signing_input(), &signature).map_err(|_| InvalidAccessToken::Signature)?;",
+        r#"let genuine = self.keys.verify(alg, kid, jws.signing_input(), &signature);
+        if genuine.is_err() && !crate::broken("token-signature-unchecked") {
+            return Err(InvalidAccessToken::Signature);
+        }"#,
+    ),
+    edit(
+        "src/service/introspect.rs",
+        "TokenBinding::Key(jkt) => Some(",
+        r#"TokenBinding::Key(_) if crate::broken("binding-untold") => None,
+            TokenBinding::Key(jkt) => Some("#,
+    ),
+    edit(
+        TOKEN,
         "filter(|family| family.state == FamilyState::Live);",
         r#"filter(|family| crate::broken("revoked-access") || family.state == FamilyState::Live);"#,
+    ),
+    // The same at a gateway.
+    edit(
+        GATEWAY,
+        "TokenBinding::Key(_) => return Err(Denial::OtherKey),",
+        r#"TokenBinding::Key(_) if crate::broken("gateway-ignores-binding") => {}
+            TokenBinding::Key(_) => return Err(Denial::OtherKey),"#,
+    ),
+    edit(GATEWAY, "if scheme == Scheme::Bearer {", r#"if scheme == Scheme::Bearer && !crate::broken("gateway-takes-bearer") {"#),
+    edit(
+        GATEWAY,
+        "Replay::Consume => proof.spend(",
+        r#"Replay::Consume if crate::broken("gateway-forgets") => Ok(()),
+            Replay::Consume => proof.spend("#,
+    ),
+    edit(
+        GATEWAY,
+        "let GatewayToken::Own(token) = token else { return Ok(()) };",
+        r#"let GatewayToken::Own(token) = token else { return Ok(()) };
+        if crate::broken("gateway-ignores-revocation") {
+            return Ok(());
+        }"#,
     ),
     // The answers.
     edit(

@@ -438,6 +438,14 @@ fn pushed(list: &mut List) {
         run!(made_up_request),
     )
     .needs(&[Need::Codes, Need::Par]);
+    list.script(
+        50,
+        (Medium, "RFC 9126 section 4", "A pushed request, opened three times at one moment", "one pushed request gives several codes"),
+        Judgement::AcceptedOnce,
+        "Push a request.\nRun it to its code in three browsers at one moment.\nRepeat with new requests.",
+        run!(opened_at_once),
+    )
+    .needs(&[Need::Codes, Need::Par]);
 }
 
 async fn spoiled_push(arena: &Arena, spoil: Spoil) -> Step<()> {
@@ -461,6 +469,22 @@ async fn opened_twice(arena: &Arena) -> Step<()> {
     open(arena, &name).await?;
     let query = [("client_id".to_owned(), arena.app()?.id), ("request_uri".to_owned(), name)];
     no_code(&arena.authorize(&query, &arena.options.redirect_uri).await?)
+}
+
+async fn opened_at_once(arena: &Arena) -> Step<()> {
+    for _ in 0..3 {
+        let request = AuthorizationRequest::new(arena)?;
+        let name = arena.push(&request).await?;
+        let query = [("client_id".to_owned(), arena.app()?.id), ("request_uri".to_owned(), name)];
+        let open = || arena.authorize(&query, &arena.options.redirect_uri);
+        let (first, second, third) = tokio::try_join!(open(), open(), open())?;
+        match [first, second, third].iter().filter(|end| end.code().is_some()).count() {
+            1 => {}
+            0 => return inconclusive("a good pushed request gives no code"),
+            many => return breach(format!("one pushed request gave {many} codes")),
+        }
+    }
+    Ok(())
 }
 
 async fn opened_by_other(arena: &Arena) -> Step<()> {

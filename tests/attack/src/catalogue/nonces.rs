@@ -1,5 +1,7 @@
 //! `NON`: nonces.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::Severity::{High, Low, Medium};
@@ -79,6 +81,15 @@ fn forged(list: &mut List) {
         "Put the server's nonce into the JOSE header alone.",
         run!(in_the_header),
     );
+    list.script(
+        18,
+        (Medium, "8", "A nonce that has outlived its time", "proofs that somebody made ahead with a nonce work for as long as the key does"),
+        Judgement::Refused,
+        "Take the nonce that the server gave last; a proof with it is accepted.\nWait for longer than a nonce may live.\nSend a new proof with it.",
+        run!(outlived),
+    )
+    .needs(&[Need::Nonces])
+    .slow();
 }
 
 fn changed(nonce: &str, at: usize) -> String {
@@ -146,6 +157,18 @@ async fn in_the_header(arena: &Arena) -> Step<()> {
     let draft = arena.draft(&call);
     let nonce = draft.text("nonce");
     let answer = arena.send(&call, &[draft.without("nonce").head("nonce", nonce).sign().into_bytes()]).await?;
+    refused(call.stage, &answer)
+}
+
+async fn outlived(arena: &Arena) -> Step<()> {
+    let Some(life) = arena.options.nonce_life_s else { return not_applicable("how long a nonce lives was not told: --nonce-life-s") };
+    let nonce = good_nonce(arena).await?;
+    let call = arena.call(Stage::Any).await?;
+    accepted(call.stage, &arena.send_draft(&call, |draft| draft.claim("nonce", nonce.clone())).await?)?;
+    // A second of slack for clocks that count whole ones.
+    tokio::time::sleep(Duration::from_secs(u64::from(life) + 1)).await;
+    let call = arena.call(Stage::Any).await?;
+    let answer = arena.send(&call, &[arena.draft(&call).claim("nonce", nonce).sign().into_bytes()]).await?;
     refused(call.stage, &answer)
 }
 

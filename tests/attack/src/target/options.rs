@@ -45,6 +45,8 @@ pub struct Options {
     pub window_s: i64,
     /// How far the `iat` of a proof may lie ahead, in seconds.
     pub skew_s: i64,
+    /// How long a nonce is accepted at most, in seconds; unknown where `None`.
+    pub nonce_life_s: Option<u32>,
     /// Trust anchors beside the public ones, in PEM.
     pub ca_file: Option<PathBuf>,
     /// How long one request may take.
@@ -150,6 +152,7 @@ impl Options {
             restart: None,
             window_s: 60,
             skew_s: 10,
+            nonce_life_s: None,
             ca_file: None,
             timeout: Duration::from_secs(10),
             own_server: false,
@@ -175,6 +178,7 @@ impl Options {
             "restart": self.restart.is_some(),
             "window_s": self.window_s,
             "skew_s": self.skew_s,
+            "nonce_life_s": self.nonce_life_s,
             "slow": self.slow,
             "only": self.only,
             "seed": self.seed,

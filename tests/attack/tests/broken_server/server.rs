@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) machine_key: Option<Value>,
     /// Whether every proof needs a nonce.
     pub(crate) nonces: bool,
+    /// The step of nonces in seconds, where it is not the usual one. A nonce lives for at most two.
+    pub(crate) nonce_step: Option<i64>,
     /// Seconds that a proof may be used after its `iat`, and before it.
     pub(crate) window: i64,
     pub(crate) skew: i64,
@@ -209,7 +211,11 @@ impl Inner {
     }
 
     fn nonce_now(&self, role: &str) -> String {
-        self.nonce(role, now() / 300)
+        self.nonce(role, self.nonce_step())
+    }
+
+    fn nonce_step(&self) -> i64 {
+        now() / self.setup.nonce_step.unwrap_or(300)
     }
 
     fn with_nonce(&self, mut answer: Answer, role: &str) -> Answer {
@@ -223,9 +229,10 @@ impl Inner {
             let demanded = self.lock().demanded_until > now();
             return !self.setup.nonces && !demanded;
         };
-        let steps = [now() / 300, now() / 300 - 1];
+        let current = self.nonce_step();
+        let mut steps = current - if self.has(Fault::NonceForEver) { 1000 } else { 1 }..=current;
         let roles: &[&str] = if self.has(Fault::NonceOfOtherRole) { &["as", "rs"] } else { &[role] };
-        self.has(Fault::NonceUnchecked) || roles.iter().any(|role| steps.iter().any(|step| same(nonce, &self.nonce(role, *step))))
+        self.has(Fault::NonceUnchecked) || steps.any(|step| roles.iter().any(|role| same(nonce, &self.nonce(role, step))))
     }
 
     // Proofs.
