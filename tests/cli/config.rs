@@ -36,9 +36,12 @@ fn environment_and_flags_reach_the_configuration() {
 
 #[test]
 fn a_cluster_is_taken_and_one_on_a_socket_is_refused() {
-    let cluster = ["config", "check", "--set", "store.kind=redis", "--set", "store.topology=cluster", "--set"];
-    run([cluster.as_slice(), &["store.urls=[\"redis://10.0.0.1:6379\", \"redis://10.0.0.2:6379\"]"]].concat()).ok();
-    let said = run([cluster.as_slice(), &["store.urls=[\"unix:///run/redis.sock\"]"]].concat()).fails_with(2);
+    let check = |urls: &str| {
+        let urls = format!("store.urls={urls}");
+        run(["config", "check", "--set", "store.kind=redis", "--set", "store.topology=cluster", "--set", &urls])
+    };
+    check("[\"redis://10.0.0.1:6379\", \"redis://10.0.0.2:6379\"]").ok();
+    let said = check("[\"unix:///run/redis.sock\"]").fails_with(2);
     assert!(said.contains("store.urls") && said.contains("members"), "{said}");
 }
 
