@@ -7,6 +7,7 @@ use std::time::Duration;
 use keybound_proofs::{EpochId, UnixTime};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, Value};
+use tokio::time::timeout;
 
 use super::epoch::{Agreed, Held, Record};
 use super::names::Names;
@@ -237,6 +238,8 @@ impl Shared {
     /// The record of a bucket that is moving to the server at `to`, where that can be asked.
     async fn read_at(&self, to: Address, bucket: usize) -> Option<Vec<u8>> {
         let shard = self.guest(to)?;
+        // It may be new to this node, with its first connection on the way.
+        timeout(self.options.connect_timeout + self.options.command_timeout, shard.lanes.some()).await.ok()?;
         let lane = shard.lanes.mine()?;
         let mut cmd = redis::cmd("GET");
         cmd.arg(self.names.epoch(bucket));
