@@ -132,9 +132,9 @@ impl Pod {
         self.lock().replicating = on;
     }
 
-    /// Steps the clock of a server.
-    pub(crate) fn step_clock(&self, server: usize, by_ms: i64) {
-        self.lock().ahead_ms[server] += by_ms;
+    /// Sets the clock of a server.
+    pub(crate) fn set_clock(&self, server: usize, ahead_ms: i64) {
+        self.lock().ahead_ms[server] = ahead_ms;
     }
 
     /// Ends a server: its connections break.
