@@ -2,6 +2,8 @@
 //!
 //! `tests/simulate` runs many seeds; here are a few of them, and the bugs that must be found.
 
+#![expect(clippy::disallowed_methods, reason = "time is simulated here")]
+
 mod bugs;
 mod dice;
 mod differential;
