@@ -31,6 +31,15 @@ fn nonces() -> Nonces {
     Nonces::new([7; 32], "https://as.example.com", Duration::from_secs(300))
 }
 
+/// What another parser reads; `None` for numbers that are JSON and that it has no room for, as in `{"iat":1e999}`.
+fn second_reading(bytes: &[u8]) -> Option<Value> {
+    match serde_json::from_slice(bytes) {
+        Ok(value) => Some(value),
+        Err(error) if error.to_string().starts_with("number out of range") => None,
+        Err(error) => panic!("strict JSON is JSON: {error}"),
+    }
+}
+
 /// Whatever the header holds, it is a proof or it is not; what was read is printed without its secrets.
 pub(crate) fn proof(bytes: &[u8]) {
     let policy = ProofPolicy::default();
@@ -70,8 +79,8 @@ pub(crate) fn verify(bytes: &[u8]) {
     let text = std::str::from_utf8(bytes).expect("a proof is ASCII");
     let parts: Vec<&str> = text.trim_matches([' ', '\t']).split('.').collect();
     assert_eq!(parts.len(), 3);
-    let [header, claims]: [Value; 2] =
-        [parts[0], parts[1]].map(|part| serde_json::from_slice(&jose::decode_base64url(part).expect("base64url")).expect("JSON"));
+    let read = |part: &str| second_reading(&jose::decode_base64url(part).expect("base64url"));
+    let (Some(header), Some(claims)) = (read(parts[0]), read(parts[1])) else { return };
     assert_eq!(header["typ"], "dpop+jwt");
     assert_eq!(header["alg"], accepted.alg().to_string());
     assert!(
@@ -125,7 +134,8 @@ pub(crate) fn json(bytes: &[u8]) {
         members.push((name.into_owned(), text));
     });
     if read.is_ok() {
-        let Value::Object(other) = serde_json::from_slice(bytes).expect("strict JSON is JSON") else { panic!("not an object") };
+        let Some(other) = second_reading(bytes) else { return };
+        let Value::Object(other) = other else { panic!("not an object") };
         assert_eq!(members.len(), other.len(), "a name came twice");
         for (name, text) in members {
             assert_eq!(other[&name].as_str().map(str::to_owned), text);
