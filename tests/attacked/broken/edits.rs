@@ -392,9 +392,10 @@ pub(super) const EDITS: &[Edit] = &[
     edit(GATEWAY, "if scheme == Scheme::Bearer {", r#"if scheme == Scheme::Bearer && !crate::broken("gateway-takes-bearer") {"#),
     edit(
         GATEWAY,
-        "Replay::Consume => proof.spend(",
-        r#"Replay::Consume if crate::broken("gateway-forgets") => Ok(()),
-            Replay::Consume => proof.spend("#,
+        "            Replay::Consume => {\n",
+        r#"            Replay::Consume if crate::broken("gateway-forgets") => Ok(()),
+            Replay::Consume => {
+"#,
     ),
     edit(
         GATEWAY,
