@@ -106,7 +106,7 @@ fn edited(name: &Path, content: &[u8]) -> Option<Vec<u8>> {
 /// after the place of the workspace: under its own version the copy would take the place of the original in the build directory.
 fn renumbered(text: &str) -> String {
     let version = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
-    let other = concat!("version = \"", env!("CARGO_PKG_VERSION"), "-broken\"");
+    let other = concat!("version = \"", env!("CARGO_PKG_VERSION"), "+broken\"");
     let mut lines: Vec<&str> = text.lines().collect();
     for at in 1..lines.len() {
         let ours = lines[at - 1] == "[workspace.package]" || lines[at - 1].starts_with("name = \"keybound");
