@@ -202,7 +202,8 @@ async fn run(program: &Path, rule: Option<&str>, ids: &[&str], need: Need) -> Re
 }
 
 const WINDOW_S: u32 = 4;
-const SKEW_S: u32 = 3;
+/// More than the spread of clocks, which a use is remembered longer than its proof.
+const SKEW_S: u32 = 10;
 /// The shortest that can be configured; a nonce lives for at most two.
 const NONCE_STEP_S: u32 = 10;
 

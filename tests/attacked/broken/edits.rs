@@ -168,11 +168,10 @@ pub(super) const EDITS: &[Edit] = &[
     edit(
         PROOF,
         "ttl: acceptable_until.since(now).saturating_add(policy.clock_spread).saturating_add(Duration::from_secs(1)),",
-        r#"ttl: if crate::broken("lifetime-short-by-skew") {
-                policy.max_age
-            } else {
-                acceptable_until.since(now).saturating_add(policy.clock_spread).saturating_add(Duration::from_secs(1))
-            },"#,
+        r#"ttl: if crate::broken("lifetime-short-by-skew") { acceptable_until.minus(policy.clock_skew) } else { acceptable_until }
+                .since(now)
+                .saturating_add(policy.clock_spread)
+                .saturating_add(Duration::from_secs(1)),"#,
     ),
     edit(
         PROOF,
