@@ -16,7 +16,7 @@ use crate::store::ReplayLedger;
 
 impl Ledger for RedisStore {
     fn epoch(&self) -> Result<Epoch, LedgerError> {
-        if !self.shared.routes.shards().iter().any(|shard| shard.lanes.any()) {
+        if !self.shared.routes.any() {
             return Err(LedgerError::Unavailable);
         }
         self.shared.agreed().epoch().ok_or(LedgerError::Unavailable)
@@ -57,8 +57,11 @@ impl Shared {
         let judged = self.judged(claim, bucket).await?;
         let attempt = self.next_attempt().to_be_bytes();
         let key = self.names.claim(bucket, &claim.key);
-        let mut set = redis::cmd("SET");
-        set.arg(&key).arg(&attempt[..]).arg("NX").arg("GET").arg("PX").arg(ttl_ms(whole_ms(claim.ttl)));
+        let set = || {
+            let mut cmd = redis::cmd("SET");
+            cmd.arg(&key).arg(&attempt[..]).arg("NX").arg("GET").arg("PX").arg(ttl_ms(whole_ms(claim.ttl)));
+            cmd
+        };
         let pair = self.pair(bucket, set).await?;
         let ours = pair.first.as_deref().is_none_or(|before| before == attempt);
         if self.holds(&judged, bucket, &pair).await? {
@@ -76,9 +79,7 @@ impl Shared {
     async fn recall(&self, claim: &Claim) -> Result<ClaimAnswer, LedgerError> {
         let bucket = self.names.bucket_of(&claim.key);
         let judged = self.judged(claim, bucket).await?;
-        let mut get = redis::cmd("GET");
-        get.arg(self.names.claim(bucket, &claim.key));
-        let pair = self.pair(bucket, get).await?;
+        let pair = self.pair(bucket, || get(&self.names.claim(bucket, &claim.key))).await?;
         if self.holds(&judged, bucket, &pair).await? {
             return Ok(if pair.first.is_some() { ClaimAnswer::Seen } else { ClaimAnswer::First });
         }
@@ -119,13 +120,12 @@ impl Shared {
         Ok(settled.is_some_and(|held| held.shard == pair.shard.number && held.known.record == judged.known.record))
     }
 
-    /// Sends `cmd` and, behind it, reads the epoch record of the bucket.
-    async fn pair(&self, bucket: usize, cmd: Cmd) -> Result<Pair, LedgerError> {
+    /// Sends what `cmd` makes and, behind it, reads the epoch record of the bucket.
+    async fn pair(&self, bucket: usize, cmd: impl Fn() -> Cmd) -> Result<Pair, LedgerError> {
         let slot = self.names.bucket_slot(bucket);
-        let mut read = redis::cmd("GET");
-        read.arg(self.names.epoch(bucket));
+        let read = || get(&self.names.epoch(bucket));
         let mut commands = Pipeline::with_capacity(2);
-        commands.add_command(cmd.clone()).add_command(read.clone());
+        commands.add_command(cmd()).add_command(read());
         match self.deliver(Way::Plain, slot, &Request::Pipeline(&commands)).await {
             Ok(Answer { values, shard, lane, .. }) => {
                 let [first, second]: [Value; 2] = values.try_into().map_err(|_| LedgerError::Unavailable)?;
@@ -133,8 +133,8 @@ impl Shared {
             }
             // The slot is moving: each of the two keys is at either server. One after the other, since the record must be read last.
             Err((Fault::Refused(Refused::Ask(_)), Some(from))) if self.routes.is_cluster() => {
-                let (first, _) = self.each(slot, &cmd).await?;
-                let (record, answer) = self.each(slot, &read).await?;
+                let (first, _) = self.each(slot, &cmd()).await?;
+                let (record, answer) = self.each(slot, &read()).await?;
                 // Whoever still has the slot is the one that the record tells of.
                 let owner = self.routes.owner(slot).filter(|owner| owner.number == from.number);
                 let shard = owner.unwrap_or(answer.shard);
@@ -164,6 +164,12 @@ impl Shared {
             }
         }
     }
+}
+
+fn get(key: &[u8]) -> Cmd {
+    let mut cmd = redis::cmd("GET");
+    cmd.arg(key);
+    cmd
 }
 
 /// A string, or its absence.

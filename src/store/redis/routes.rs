@@ -109,6 +109,11 @@ impl Routes {
         self.table.read().owner(slot).cloned()
     }
 
+    /// Whether any primary can be asked.
+    pub(super) fn any(&self) -> bool {
+        self.table.read().shards.iter().any(|shard| shard.lanes.any())
+    }
+
     /// All primaries that have slots, ordered by the first of them.
     pub(super) fn shards(&self) -> Vec<Arc<Shard>> {
         self.table.read().shards.clone()
